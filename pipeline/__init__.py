@@ -1,0 +1,1 @@
+"""The pipeline: its definition, its settings, and the runner for one machine."""
