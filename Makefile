@@ -1,0 +1,80 @@
+# The same targets as make.ps1. Every target does its own set-up.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ENVIRONMENTS := local dev staging prod
+# two model processes side by side, one thread each, are faster than one with two
+WORKERS ?= 2
+
+export HF_HUB_OFFLINE ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo test check lint typecheck synth test-infra bench build images all clean
+
+help:
+	@echo "make demo        train, gate, register, compile and package the sample's classifier (2 minutes)"
+	@echo "make test        every test"
+	@echo "make check       lint and typecheck"
+	@echo "make lint        ruff and the layers between packages"
+	@echo "make typecheck   pyright"
+	@echo "make synth       write the pipeline definition of every environment to build/"
+	@echo "make test-infra  only the tests of what is deployed"
+	@echo "make bench       us beside our peers, with ratios"
+	@echo "make build       the wheel, into dist/"
+	@echo "make images      the container images, with docker or podman"
+	@echo "make all         check, test, synth and build"
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": set PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the pinned requirements into $(VENV) (about three minutes, once)"
+	@$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $(READY)
+
+setup: $(READY)
+
+demo: $(READY)
+	$(BIN)/slm run
+
+test: $(READY)
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=
+	$(BIN)/python -m coverage report --fail-under=90
+
+check: lint typecheck
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+typecheck: $(READY)
+	$(BIN)/pyright
+
+synth: $(READY)
+	@mkdir -p build
+	@for environment in $(ENVIRONMENTS); do \
+		$(BIN)/slm show --env $$environment --json > build/pipeline-$$environment.json || exit 1; \
+		echo "build/pipeline-$$environment.json"; \
+	done
+
+test-infra: $(READY)
+	$(BIN)/python -m pytest -m infra
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+build: $(READY)
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+images:
+	sh containers/build.sh
+
+all: check test synth build
+
+clean:
+	rm -rf build dist .pytest_cache .ruff_cache .import_linter_cache htmlcov .coverage*

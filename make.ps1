@@ -1,0 +1,77 @@
+# The same targets as the Makefile, for Windows: ./make.ps1 demo
+param([Parameter(Position = 0)][string]$Target = "help")
+$ErrorActionPreference = "Stop"
+Set-Location $PSScriptRoot
+
+$Venv = ".venv"
+$Bin = Join-Path $Venv "Scripts"
+$Ready = Join-Path $Venv ".ready"
+$Environments = "local", "dev", "staging", "prod"
+$Workers = if ($env:WORKERS) { $env:WORKERS } else { "2" }
+if (-not $env:HF_HUB_OFFLINE) { $env:HF_HUB_OFFLINE = "1" }
+$env:PIP_DISABLE_PIP_VERSION_CHECK = "1"
+
+function Invoke-Tool([string]$Tool, [string[]]$Arguments) {
+    & (Join-Path $Bin $Tool) @Arguments
+    if ($LASTEXITCODE -ne 0) { exit $LASTEXITCODE }
+}
+
+function Invoke-Setup {
+    $sources = Get-Item requirements.txt, pyproject.toml
+    if ((Test-Path $Ready) -and -not ($sources | Where-Object { $_.LastWriteTime -gt (Get-Item $Ready).LastWriteTime })) { return }
+    $python = if ($env:PYTHON) { $env:PYTHON } else { "python" }
+    & $python -c "import sys; sys.exit('error: Python 3.11 or newer is needed: set PYTHON') if sys.version_info < (3, 11) else None"
+    if ($LASTEXITCODE -ne 0) { exit $LASTEXITCODE }
+    if (-not (Test-Path (Join-Path $Bin "python.exe"))) { & $python -m venv $Venv }
+    Write-Host "installing the pinned requirements into $Venv (about three minutes, once)"
+    Invoke-Tool python @("-m", "pip", "install", "--quiet", "--requirement", "requirements.txt")
+    Invoke-Tool python @("-m", "pip", "install", "--quiet", "--no-deps", "--editable", ".")
+    New-Item -ItemType File -Force $Ready | Out-Null
+}
+
+function Invoke-Target([string]$Name) {
+    switch ($Name) {
+        "setup" { Invoke-Setup }
+        "demo" { Invoke-Setup; Invoke-Tool slm @("run") }
+        "test" {
+            Invoke-Setup
+            Invoke-Tool python @("-m", "coverage", "erase")
+            Invoke-Tool python @("-m", "pytest", "-n", $Workers, "--dist", "loadgroup", "--cov", "--cov-report=")
+            Invoke-Tool python @("-m", "coverage", "report", "--fail-under=90")
+        }
+        "check" { Invoke-Target lint; Invoke-Target typecheck }
+        "lint" {
+            Invoke-Setup
+            Invoke-Tool ruff @("check", ".")
+            Invoke-Tool ruff @("format", "--check", ".")
+            Invoke-Tool lint-imports @()
+        }
+        "typecheck" { Invoke-Setup; Invoke-Tool pyright @() }
+        "synth" {
+            Invoke-Setup
+            New-Item -ItemType Directory -Force build | Out-Null
+            foreach ($environment in $Environments) {
+                # not by ">": Windows PowerShell would write UTF-16
+                $json = & (Join-Path $Bin "slm") show --env $environment --json
+                if ($LASTEXITCODE -ne 0) { exit $LASTEXITCODE }
+                $path = Join-Path (Get-Location) "build/pipeline-$environment.json"
+                [IO.File]::WriteAllText($path, ($json -join "`n") + "`n")
+                Write-Host "build/pipeline-$environment.json"
+            }
+        }
+        "test-infra" { Invoke-Setup; Invoke-Tool python @("-m", "pytest", "-m", "infra") }
+        "bench" { Invoke-Setup; Invoke-Tool python @("-m", "benchmarks") }
+        "build" { Invoke-Setup; Invoke-Tool python @("-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", "dist", ".") }
+        "images" { & sh containers/build.sh; exit $LASTEXITCODE }
+        "all" { foreach ($name in "check", "test", "synth", "build") { Invoke-Target $name } }
+        "clean" {
+            foreach ($path in "build", "dist", ".pytest_cache", ".ruff_cache", ".import_linter_cache", "htmlcov") {
+                if (Test-Path $path) { Remove-Item -Recurse -Force $path }
+            }
+        }
+        "help" { Write-Host "targets: setup demo test check lint typecheck synth test-infra bench build images all clean" }
+        default { Write-Error "no target '$Name': run ./make.ps1 help" }
+    }
+}
+
+Invoke-Target $Target
