@@ -329,12 +329,11 @@ def _output(name: str, uri: Variable) -> Any:
 
 
 def _retries() -> list[Any]:
-    """Faults that pass: those of the service at once, a lack of capacity with patience."""
+    """Faults that pass: those of the service and of a machine soon, a lack of capacity later."""
     retry = "mlops.workflow.retry"
-    service, job = (
-        sdk(f"{retry}:StepExceptionTypeEnum"),
-        sdk(f"{retry}:SageMakerJobExceptionTypeEnum"),
-    )
+    service = sdk(f"{retry}:StepExceptionTypeEnum")
+    job = sdk(f"{retry}:SageMakerJobExceptionTypeEnum")
+    of_a_job = sdk(f"{retry}:SageMakerJobStepRetryPolicy")
     return [
         sdk(f"{retry}:StepRetryPolicy")(
             exception_types=[service.SERVICE_FAULT, service.THROTTLING],
@@ -342,9 +341,15 @@ def _retries() -> list[Any]:
             backoff_rate=2.0,
             max_attempts=5,
         ),
-        sdk(f"{retry}:SageMakerJobStepRetryPolicy")(
+        of_a_job(
+            failure_reason_types=[job.INTERNAL_ERROR],
+            interval_seconds=5,
+            backoff_rate=2.0,
+            max_attempts=2,
+        ),
+        of_a_job(
             exception_types=[job.RESOURCE_LIMIT],
-            failure_reason_types=[job.INTERNAL_ERROR, job.CAPACITY_ERROR],
+            failure_reason_types=[job.CAPACITY_ERROR],
             interval_seconds=60,
             backoff_rate=2.0,
             max_attempts=5,
