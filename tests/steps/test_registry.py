@@ -13,6 +13,7 @@ import pytest
 
 from steps.contract import StepError
 from steps.registry import ModelPackage, Registry, RegistryEntry, open_registry, sha256_of
+from tests.steps.registries import use_mlflow
 
 GROUP = "slm-intents"
 BUCKET = "models"
@@ -71,23 +72,9 @@ def aws(moto_server: str, monkeypatch: pytest.MonkeyPatch):
     return boto3.client
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's empty tables, made once: migrating takes longer than all the tests."""
-    from steps.registry.mlflow_registry import open_client
-
-    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    open_client(f"sqlite:///{database}")
-    return database
-
-
 @pytest.fixture
-def mlflow_file(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    database = tmp_path / "mlflow.db"
-    database.write_bytes(migrated.read_bytes())
-    monkeypatch.setenv("SLM_REGISTRY", "mlflow")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
-    return database
+def mlflow_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return use_mlflow(tmp_path, monkeypatch)
 
 
 @pytest.fixture(params=["mlflow", "sagemaker"])
