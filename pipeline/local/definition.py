@@ -211,13 +211,18 @@ def _connect(step: Step, steps: Mapping[str, Step], parameters: Mapping[str, Par
     return replace(step, depends_on=frozenset(needed))
 
 
+def message_of(step: Step) -> Cursor:
+    """What a Fail step says; it may say nothing."""
+    message = step.arguments.mapping().get("ErrorMessage", "")
+    return Cursor(message, f"{step.arguments.path}.ErrorMessage")
+
+
 def _references_of(step: Step) -> Iterator[Reference]:
     if step.type == "Condition":
         for condition in step.arguments.at("Conditions").items():
             yield from condition_references(condition)
     elif step.type == "Fail":
-        message = step.arguments.mapping().get("ErrorMessage", "")
-        yield from references(Cursor(message, f"{step.arguments.path}.ErrorMessage"))
+        yield from references(message_of(step))
     else:
         step.arguments.mapping()
         yield from references(step.arguments)

@@ -18,8 +18,7 @@ from pathlib import Path
 from pipeline.local import events
 from pipeline.local.attempts import Outcome, StepRunner, Watcher
 from pipeline.local.conditions import holds
-from pipeline.local.cursor import Cursor
-from pipeline.local.definition import JOB_TYPES, Definition, Step
+from pipeline.local.definition import JOB_TYPES, Definition, Step, message_of
 from pipeline.local.errors import PipelineError
 from pipeline.local.expressions import as_text, resolve
 from pipeline.local.jobs import JobError, JobStopped
@@ -149,8 +148,7 @@ class Scheduler:
         scope = self._scope(self._outputs())
         try:
             if step.type == "Fail":
-                message = Cursor(step.arguments.mapping().get("ErrorMessage", ""))
-                self._fail(step.name, as_text(resolve(message, scope)), None, ())
+                self._fail(step.name, as_text(resolve(message_of(step), scope)), None, ())
                 return
             conditions = step.arguments.at("Conditions").items()
             outcome = all(holds(condition, scope) for condition in conditions)
