@@ -78,9 +78,10 @@ def build_command(
 
 def current_commit(root: Path) -> str:
     """The commit that is checked out, or ``unknown`` outside a repository."""
-    found = subprocess.run(
-        ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
+    if shutil.which("git") is None:
+        return "unknown"
+    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
     return found.stdout.strip() if found.returncode == 0 else "unknown"
 
 

@@ -38,8 +38,8 @@ HASH_TAG = "model_sha256"
 METRIC_TAG = "metric."
 CHAMPION_ALIAS = "champion"
 
-LOCK_WAIT = 60.0
-"""Seconds to wait for another process before giving up."""
+LOCK_WAIT = 300.0
+"""Seconds to wait for another process before giving up; migrating takes two on an idle machine."""
 
 _PARAMETER_LIMIT = 6000
 """Characters of an MLflow parameter; of a tag 8000."""
@@ -67,7 +67,10 @@ def sole_opener(database: Path) -> Iterator[None]:
     database.parent.mkdir(parents=True, exist_ok=True)
     lock = sqlite3.connect(f"{database}.lock", timeout=LOCK_WAIT, isolation_level=None)
     try:
-        lock.execute("BEGIN EXCLUSIVE")
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            raise _still_locked() from None
         yield
     finally:
         lock.close()
@@ -102,11 +105,15 @@ def _patiently(call: Callable[[], _T]) -> _T:
             if "database is locked" not in str(error):
                 raise
             if time.monotonic() > deadline:
-                raise StepError(
-                    f"MLflow's database was locked by another process for {LOCK_WAIT:.0f} s: "
-                    "stop that process, then start again."
-                ) from None
+                raise _still_locked() from None
             time.sleep(0.05 + random.random() * 0.2)  # noqa: S311 - spreads the waiting ones
+
+
+def _still_locked() -> StepError:
+    return StepError(
+        f"MLflow's database was locked by another process for {LOCK_WAIT:.0f} s: "
+        "stop that process, then start again."
+    )
 
 
 class MlflowRegistry:

@@ -257,6 +257,21 @@ def test_a_locked_database_is_waited_for_and_then_reported(
         mlflow_registry._patiently(always_locked)
 
 
+def test_a_database_that_stays_locked_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from steps.registry import mlflow_registry
+
+    monkeypatch.setattr(mlflow_registry, "LOCK_WAIT", 0.0)
+    database = tmp_path / "mlflow.db"
+    with (
+        mlflow_registry.sole_opener(database),
+        pytest.raises(StepError, match="locked by another process"),
+        mlflow_registry.sole_opener(database),
+    ):
+        pass
+
+
 _REGISTER = """
 import sys
 from pathlib import Path
