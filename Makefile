@@ -72,7 +72,7 @@ build: $(READY)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 images:
-	sh containers/build.sh
+	$(PYTHON) containers/build.py
 
 all: check test synth build
 

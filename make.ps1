@@ -62,7 +62,7 @@ function Invoke-Target([string]$Name) {
         "test-infra" { Invoke-Setup; Invoke-Tool python @("-m", "pytest", "-m", "infra") }
         "bench" { Invoke-Setup; Invoke-Tool python @("-m", "benchmarks") }
         "build" { Invoke-Setup; Invoke-Tool python @("-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", "dist", ".") }
-        "images" { & sh containers/build.sh; exit $LASTEXITCODE }
+        "images" { & $(if ($env:PYTHON) { $env:PYTHON } else { "python" }) containers/build.py; exit $LASTEXITCODE }
         "all" { foreach ($name in "check", "test", "synth", "build") { Invoke-Target $name } }
         "clean" {
             foreach ($path in "build", "dist", ".pytest_cache", ".ruff_cache", ".import_linter_cache", "htmlcov") {
