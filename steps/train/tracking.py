@@ -65,10 +65,10 @@ class _Run:
     """One MLflow run, spoken to through the client: no global state."""
 
     def __init__(self, name: str) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        from mlflow.tracking import MlflowClient
+        from steps.registry.mlflow_registry import open_client
 
-        self._client = MlflowClient()
+        # two executions may be the first to open the database at the same time
+        self._client = open_client(os.environ[URI_VARIABLE])
         experiment = _experiment(self._client)
         tags = {_EXECUTION_TAG: name, _STEP_TAG: "train"}
         wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
