@@ -33,9 +33,13 @@ METRICS = {
 
 
 def definition_json(settings: Settings) -> str:
-    """The definition as indented JSON with sorted keys; the same bytes on every run."""
-    definition = build_definition(settings)
-    return json.dumps(definition, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    """The definition of ``settings`` as text; the same bytes on every run."""
+    return as_text(build_definition(settings))
+
+
+def as_text(definition: dict[str, Any]) -> str:
+    """A definition as indented JSON with sorted keys, in ASCII."""
+    return json.dumps(definition, indent=2, sort_keys=True) + "\n"
 
 
 def build_definition(settings: Settings) -> dict[str, Any]:

@@ -1,0 +1,5 @@
+"""``python -m pipeline.cli`` is ``slm``."""
+
+from pipeline.cli import main
+
+main()
