@@ -1,0 +1,73 @@
+"""Runs the step in its container: ``python -m steps.evaluate [arguments]``.
+
+Reads the inputs ``model`` and ``prepared``, writes the output ``evaluation``. A closed gate ends
+with exit code 0: the pipeline's condition step reads the figures and decides.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from steps.contract import ProcessingPaths, run_step
+from steps.evaluate.config import SHARES, EvaluationConfig, EvaluationPaths, parameter_name, share
+
+
+def parse(arguments: list[str] | None = None) -> EvaluationConfig:
+    """The arguments as a config; a wrong one ends the process with exit code 2."""
+    parser = argparse.ArgumentParser(prog="python -m steps.evaluate", description=__doc__)
+    defaults = EvaluationConfig()
+    parser.add_argument("--model-package-group", default=defaults.model_package_group)
+    for key in SHARES:
+        parser.add_argument(
+            f"--{key.replace('_', '-')}",
+            type=_share,
+            default=getattr(defaults, key),
+            help=f"the pipeline parameter {parameter_name(key)}, 0 to 1",
+        )
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    return EvaluationConfig(**vars(parser.parse_args(arguments)))
+
+
+def _share(text: str) -> float:
+    try:
+        return share(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1") from None
+
+
+def main() -> None:
+    """Map the container's folders and arguments to the step's function."""
+    config = parse()
+    paths = ProcessingPaths()
+
+    from steps.evaluate.evaluate import evaluate
+
+    evaluation = evaluate(
+        EvaluationPaths(paths.input("model"), paths.input("prepared"), paths.output("evaluation")),
+        config,
+    )
+    for line in summary(evaluation):
+        print(line, flush=True)
+
+
+def summary(evaluation: dict[str, Any]) -> list[str]:
+    """What a person reads in the job's log: the figures beside the baseline's, and the verdict."""
+    figures, baseline = evaluation["figures"], evaluation["baseline"]
+    rival = evaluation["champion"] or {}
+    lines = [f"{'':28}{'model':>8}{'interval':>18}{'TF-IDF':>9}{'champion':>10}"]
+    for key in ("accuracy", "macro_f1", "out_of_scope_auroc", "expected_calibration_error"):
+        figure = figures[key]
+        if figure is None:
+            lines.append(f"{key:28}{'not measured':>26}")
+            continue
+        interval = f"[{figure['low']:.4f}, {figure['high']:.4f}]"
+        beside = [(column.get(key) or {}).get("value") for column in (baseline, rival)]
+        texts = ["-" if value is None else f"{value:.4f}" for value in beside]
+        lines.append(f"{key:28}{figure['value']:>8.4f}{interval:>18}{texts[0]:>9}{texts[1]:>10}")
+    state = "open" if evaluation["gate"]["passed"] else "closed"
+    return [*lines, f"gate {state}: {evaluation['gate']['message']}"]
+
+
+if __name__ == "__main__":
+    run_step(main, ProcessingPaths().failure)
