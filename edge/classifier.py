@@ -180,15 +180,17 @@ class IntentClassifier:
     def _encode(self, text: object, position: int) -> list[int]:
         if not isinstance(text, str):
             raise InputError(f"Utterance {position} is {type(text).__name__}, not text.")
-        text = clean(text[: self._characters])
-        if not text:
-            raise InputError(f"Utterance {position} is blank: nothing can be understood from it.")
+        text = text[: self._characters]
         try:
-            return self._tokenizer.encode(text).ids
+            text.encode()
         except UnicodeEncodeError:
             raise InputError(
                 f"Utterance {position} is not valid Unicode: it holds half a surrogate pair."
             ) from None
+        text = clean(text)
+        if not text:
+            raise InputError(f"Utterance {position} is blank: nothing can be understood from it.")
+        return self._tokenizer.encode(text).ids
 
     def _run(self, rows: list[list[int]]) -> NDArray[np.float32]:
         shape = (len(rows), max(map(len, rows)))

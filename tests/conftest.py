@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.compiled import write_compiled
 from tests.tiny import write_tiny_base_model, write_tiny_model, write_tiny_prepared
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -35,6 +36,14 @@ def tiny_model(
 ) -> Path:
     """A *model* folder: the tiny encoder with a head from class centroids, nothing trained."""
     return write_tiny_model(tmp_path_factory.mktemp("model"), tiny_base_model, tiny_prepared)
+
+
+@pytest.fixture(scope="session")
+def tiny_compiled(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_prepared: Path
+) -> Path:
+    """The tiny model's *compiled* folder, int8; copy it before changing anything."""
+    return write_compiled(tmp_path_factory.mktemp("compile"), tiny_model, tiny_prepared)
 
 
 @pytest.fixture

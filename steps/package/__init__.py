@@ -1,0 +1,1 @@
+"""Packs the compiled model and its runtime into one Greengrass component."""
