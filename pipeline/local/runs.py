@@ -28,7 +28,7 @@ _ID = re.compile(r"[a-z0-9]{12}")
 _RECORD = "execution.json"
 _DEFINITION = "definition.json"
 _LOCK = "lock"
-_LOCK_PATIENCE_SECONDS = 3.0
+LOCK_PATIENCE_SECONDS = 3.0
 """How long the jobs of a runner that was killed may take to notice."""
 
 
@@ -117,7 +117,7 @@ def reopen(home: Path, execution_id: str) -> tuple[Execution, dict[str, Any], Pa
     execution = load(home, execution_id)
     if execution.status == "Succeeded":
         raise UsageError(f"Execution {execution_id} has succeeded: there is nothing to resume.")
-    deadline = time.monotonic() + _LOCK_PATIENCE_SECONDS
+    deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
     while True:
         try:
             lock = Lock.acquire(folder / _LOCK)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from pipeline.local import (
     ExecutionEnded,
     ExecutionStarted,
@@ -25,6 +27,7 @@ from tests.pipeline.local.workshop import (
     output_of,
     parameter,
     processing,
+    training,
 )
 
 COUNT = """
@@ -98,6 +101,71 @@ def test_a_closed_gate_ends_the_execution_with_the_resolved_message(workshop: Wo
     assert execution.failure_reason == "Step Closed: Too few: 1 rows"
     assert workshop.statuses(execution)["Shout"] == "Skipped"
     assert execution.steps["Closed"].status == "Failed"
+
+
+def test_every_kind_of_condition_and_reference_works_in_a_definition(workshop: Workshop) -> None:
+    workshop.job("count", COUNT)
+    workshop.put("s3://data-bucket/raw", {"a.txt": "one"})
+    document = gated()
+    no = compare("Equals", get("Parameters.Limit"), 9)
+    document["Steps"][1]["Arguments"]["Conditions"] = [
+        {"Type": "Not", "Condition": no},
+        {"Type": "Or", "Conditions": [no, {"Type": "In", "QueryValue": "a", "Values": ["a"]}]},
+        compare("LessThan", "2020", get("Execution.CurrentDateTime")),
+        compare("Equals", get("Execution.PipelineName"), "nightly"),
+    ]
+    uri = join(output_of("Count", "counted"), "count.json")
+    read = {"Std:JsonGet": {"S3Uri": uri, "Path": "args[0]"}}
+    job = get("Steps.Count.ProcessingJobName")
+    document["Steps"][1]["Arguments"]["IfSteps"] = [fail("End", join(read, job, on=" "))]
+
+    execution = workshop.run(document, pipeline="nightly")
+
+    name = execution.steps["Count"].outputs["ProcessingJobName"]
+    assert execution.failure_reason == f"Step End: --limit {name}"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"Path": "gate.lost"}, "gate.lost is not in s3://work-bucket/runs/{id}/Count/counted/"
+         "count.json: 'lost' is missing."),
+        ({"FilePath": "lost.json"}, "Nothing is stored at s3://work-bucket/runs/{id}/Count/counted/"
+         "lost.json: "),
+        ({"FilePath": "text"}, "s3://work-bucket/runs/{id}/Count/counted/text is not JSON: "),
+    ],
+)  # fmt: skip
+def test_a_gate_that_cannot_read_its_figure_fails_in_one_sentence(
+    change: dict[str, str], reason: str, workshop: Workshop
+) -> None:
+    workshop.job("count", COUNT + '(out / "counted" / "text").write_text("text")')
+    workshop.put("s3://data-bucket/raw", {"a.txt": "one"})
+    document = gated()
+    document["Steps"][0]["PropertyFiles"][0] |= {
+        key: value for key, value in change.items() if key == "FilePath"
+    }
+    json_path = {key: value for key, value in change.items() if key == "Path"}
+    left = document["Steps"][1]["Arguments"]["Conditions"][0]["LeftValue"]
+    left["Std:JsonGet"] |= json_path
+
+    execution = workshop.run(document)
+
+    said = execution.steps["Check"].failure_reason or ""
+    assert said.startswith(reason.format(id=execution.id))
+    assert workshop.statuses(execution)["Closed"] == "NotStarted"
+
+
+def test_a_metric_that_was_never_logged_is_named(workshop: Workshop) -> None:
+    workshop.job("train", "")
+    metric = get("Steps.Train.FinalMetricDataList['loss'].Value")
+    execution = workshop.run(
+        definition(
+            training("Train", metrics={"loss": "loss=(.*)"}),
+            fail("End", join("loss was", metric, on=" ")),
+        )
+    )
+    reason = execution.steps["End"].failure_reason
+    assert reason == "Step Train has no FinalMetricDataList['loss'].Value: 'loss' is missing."
 
 
 def test_the_listener_hears_everything_in_order(workshop: Workshop) -> None:
