@@ -23,13 +23,13 @@ from steps.prepare import resolving
 from steps.prepare.buckets import DIGEST_BYTES, Buckets, buckets_for
 from steps.prepare.cleaning import SPLITS
 from steps.prepare.config import PrepareConfig
-from steps.prepare.quarantine import Quarantine
+from steps.prepare.quarantine import Quarantine, open_quarantine
 from steps.prepare.reading import find_files
 from steps.prepare.scanning import Progress, Scan, scan
 from steps.prepare.splitting import Splitter, Thresholds, draw
 from steps.prepare.tokenizing import TextTokenizer, load_tokenizer
 from steps.prepare.validation import CRITICAL, SAMPLE_ROWS, DataProfile, Failure, validate
-from steps.prepare.writing import SplitFiles
+from steps.prepare.writing import open_splits
 
 _PARTIAL = ".partial"
 _JUDGEMENT = ("quarantine.parquet", "validation.json", "data_docs")
@@ -82,7 +82,7 @@ def _prepare(
 ) -> None:
     results = partial / "out"
     survivors = partial / "survivors.arrow"
-    with Quarantine(results / "quarantine.parquet") as quarantine:
+    with open_quarantine(results / "quarantine.parquet") as quarantine:
         size = sum(
             path.stat().st_size * (_PARQUET_EXPANSION if path.suffix == ".parquet" else 1)
             for path in files.values()
@@ -146,7 +146,7 @@ def _write(
     """Third pass: split, tokenize and write, with the files that describe the result."""
     intents = sorted(name for name in splitter.examples if name != OUT_OF_SCOPE)
     progress, done = Progress("tokenized"), 0
-    with SplitFiles(results, intents, tokenizer) as splits:
+    with open_splits(results, intents, tokenizer) as splits:
         for batch, ids, lengths in _tokenized(survivors, tokenizer):
             assigned = splitter.assign(
                 batch.column("digest").to_pylist(),
@@ -174,7 +174,7 @@ def _write(
             "rows_in": found.rows,
             "quarantined": dict(sorted(profile.reasons.items())),
             "published_splits": [s for s in SPLITS if resolving.SPLIT_CODES[s] in found.published],
-            "lent_rows": splitter.lent,
+            "lent_rows": len(splitter.lent),
             "reference": "train",
             "splits": {split: splits.statistics[split].to_json() for split in SPLITS},
             "unseen_token_rate": {

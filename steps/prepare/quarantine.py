@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from steps.prepare.parquet import parquet_writer
 
 SCHEMA = pa.schema(
     [
@@ -23,28 +26,13 @@ _FLUSH_CHARACTERS = 32 * 2**20
 
 
 class Quarantine:
-    """Writes ``quarantine.parquet``; use as a context manager."""
+    """Collects refused rows; made by :func:`open_quarantine`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, writer: Any) -> None:
         self.reasons: Counter[str] = Counter()
-        self._file = path.open("wb")  # a Python file: a full disk keeps its errno
-        self._writer = pq.ParquetWriter(self._file, SCHEMA, compression="zstd")
+        self._writer = writer
         self._rows: list[tuple[str, int, str | None, str | None, str]] = []
         self._characters = 0
-
-    def __enter__(self) -> Quarantine:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self._flush()
-            self._writer.close()
-        self._file.close()
 
     @property
     def rows(self) -> int:
@@ -56,9 +44,10 @@ class Quarantine:
         self._rows.append((file, line, text, intent, reason))
         self._characters += len(text or "")
         if len(self._rows) >= _FLUSH_ROWS or self._characters >= _FLUSH_CHARACTERS:
-            self._flush()
+            self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what is held in memory."""
         if not self._rows:
             return
         columns = zip(*self._rows, strict=True)
@@ -66,6 +55,15 @@ class Quarantine:
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA))
         self._rows.clear()
         self._characters = 0
+
+
+@contextmanager
+def open_quarantine(path: Path) -> Iterator[Quarantine]:
+    """A quarantine that is written to ``path``, complete when the context ends well."""
+    with parquet_writer(path, SCHEMA, repetitive=["file", "intent", "reason"]) as writer:
+        quarantine = Quarantine(writer)
+        yield quarantine
+        quarantine.flush()
 
 
 def _storable(text: str | None) -> str | None:

@@ -10,10 +10,10 @@ What is promised, for one seed and as long as the data publishes the same splits
    relabelled or reordered, and each intent's shares come out as asked, give or take chance.
 3. Stratified: an intent that chance leaves without a row in a drawn split is lent the train row
    with its lowest number (test before validation), as long as train keeps one; an intent without
-   a train row gets back the highest. Nothing else moves. Lent rows are the one exception to 2: a
-   row that is lent may return to train when the intent has grown enough to have its own. With
-   the default shares one intent in 26 of 20 examples is lent a test row, and one in 10 million
-   of 100. Publish the splits to rule it out.
+   a train row gets back the highest. Nothing else moves. Loans are the one exception to 2: when
+   an intent grows, a row that was lent may return to train or lend its place to another, once
+   the intent has rows of its own there. With the default shares one intent in 26 of 20 examples
+   is lent a test row, and one in 10 million of 100. Publish the splits to rule it out.
 """
 
 from __future__ import annotations
@@ -101,9 +101,9 @@ class Splitter:
         return {name: sum(d.counts) + d.published for name, d in self._intents.items()}
 
     @property
-    def lent(self) -> int:
-        """How many rows are not where their draw would put them."""
-        return len(self._loans)
+    def lent(self) -> dict[bytes, int]:
+        """Digest and split code of the rows that are not where their draw would put them."""
+        return dict(self._loans)
 
     def settle(self) -> None:
         """Give every intent what chance kept from it; call it when all rows were seen."""

@@ -13,6 +13,7 @@ every row in memory.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from steps.prepare.config import PrepareConfig
 
 SAMPLE_ROWS = 20_000
 CRITICAL, WARNING = "critical", "warning"
+_COUNTED_LOGO = re.compile(r"https://great-expectations-web-assets[^\"']*")
 _MOST_REFUSED = 0.5
 """Of all rows, repeats not counted: beyond this the data is something else than it says."""
 
@@ -135,8 +137,13 @@ def _keep_docs(workspace: Path, out: Path) -> None:
     docs = out / "data_docs"
     shutil.rmtree(docs, ignore_errors=True)
     shutil.move(workspace / "gx" / "uncommitted" / "data_docs" / "local_site", docs)
-    for tutorial in (docs / "static" / "images").glob("*.gif"):
+    images = docs / "static" / "images"
+    for tutorial in images.glob("*.gif"):
         tutorial.unlink()  # 3.4 MB of how-to films that no page shows
+    for page in docs.rglob("*.html"):
+        # each page asks for its logo with an id of this context: take the copy beside it instead
+        logo = Path(os.path.relpath(images / "logo-long.png", page.parent)).as_posix()
+        page.write_text(_COUNTED_LOGO.sub(logo, page.read_text("utf-8")), "utf-8")
 
 
 def _frames(profile: DataProfile) -> dict[str, Any]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from steps.contract import OUT_OF_SCOPE, OUT_OF_SCOPE_LABEL
 from steps.prepare.cleaning import SPLITS
+from steps.prepare.parquet import parquet_writer
 from steps.prepare.reference import SplitStatistics
 from steps.prepare.resolving import SPLIT_CODES
 from steps.prepare.tokenizing import TextTokenizer
@@ -36,36 +36,17 @@ _ROW_ID_BYTES = 8
 
 
 class SplitFiles:
-    """``train.parquet``, ``validation.parquet`` and ``test.parquet`` in a folder."""
+    """The three splits' files and counts; made by :func:`open_splits`."""
 
-    def __init__(self, folder: Path, intents: Sequence[str], tokenizer: TextTokenizer) -> None:
+    def __init__(
+        self, writers: dict[str, Any], intents: Sequence[str], tokenizer: TextTokenizer
+    ) -> None:
         self.statistics = {split: SplitStatistics(tokenizer) for split in SPLITS}
+        self._writers = writers
         self._labels = {intent: label for label, intent in enumerate(intents)}
         self._labels[OUT_OF_SCOPE] = OUT_OF_SCOPE_LABEL
         self._content = hashlib.sha256()
         self._held: dict[str, list[pa.Table]] = {split: [] for split in SPLITS}
-        self._files = {split: (folder / f"{split}.parquet").open("wb") for split in SPLITS}
-        repetitive: Any = ["intent", "locale"]
-        self._writers = {
-            split: pq.ParquetWriter(file, SCHEMA, compression="zstd", use_dictionary=repetitive)
-            for split, file in self._files.items()
-        }
-
-    def __enter__(self) -> SplitFiles:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            for split, writer in self._writers.items():
-                self._flush(split)
-                writer.close()
-        for file in self._files.values():
-            file.close()
 
     @property
     def dataset_sha256(self) -> str:
@@ -126,8 +107,30 @@ class SplitFiles:
         ]
         return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
+    def flush(self) -> None:
+        """Write what is held in memory."""
+        for split in SPLITS:
+            self._flush(split)
+
     def _flush(self, split: str) -> None:
         if self._held[split]:
             whole = pa.concat_tables(self._held[split]).combine_chunks()
             self._writers[split].write_table(whole, row_group_size=whole.num_rows)
             self._held[split].clear()
+
+
+@contextmanager
+def open_splits(
+    folder: Path, intents: Sequence[str], tokenizer: TextTokenizer
+) -> Iterator[SplitFiles]:
+    """``train|validation|test.parquet`` in ``folder``, complete when the context ends well."""
+    with ExitStack() as stack:
+        writers = {
+            split: stack.enter_context(
+                parquet_writer(folder / f"{split}.parquet", SCHEMA, ["intent", "locale"])
+            )
+            for split in SPLITS
+        }
+        files = SplitFiles(writers, intents, tokenizer)
+        yield files
+        files.flush()
