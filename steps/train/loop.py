@@ -217,7 +217,8 @@ class Loop:
         steps = self._state.steps + 1
         decay = min(self._config.average_decay, (1 + steps) / (10 + steps))  # young: move faster
         with torch.no_grad():
-            torch._foreach_lerp_(list(self._average.values()), self._parameters, 1 - decay)
+            for name, value in self._trained.items():
+                self._average[name].lerp_(value, 1 - decay)
 
     # --- validation -------------------------------------------------------------------------
 
@@ -279,14 +280,17 @@ class Loop:
         if not self._average:
             yield
             return
-        own = [value.detach().clone() for value in self._parameters]
-        with torch.no_grad():
-            torch._foreach_copy_(self._parameters, list(self._average.values()))
+        own = {name: value.detach().clone() for name, value in self._trained.items()}
+        self._set(self._average)
         try:
             yield
         finally:
-            with torch.no_grad():
-                torch._foreach_copy_(self._parameters, own)
+            self._set(own)
+
+    @torch.no_grad()
+    def _set(self, tensors: dict[str, Tensor]) -> None:
+        for name, value in self._trained.items():
+            value.copy_(tensors[name])
 
     # --- checkpoints ------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ out: finding the base model's folder (steps/base_model.py) and what is written (
 from __future__ import annotations
 
 import hashlib
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,7 +191,9 @@ def _with_adapter(encoder: nn.Module, config: TrainingConfig) -> nn.Module:
         use_rslora=config.use_rslora,
         use_dora=config.use_dora,
     )
-    return get_peft_model(encoder, adapter)  # type: ignore[arg-type]
+    with warnings.catch_warnings():  # peft's use of transformers is not ours to mend
+        warnings.simplefilter("ignore", FutureWarning)
+        return get_peft_model(encoder, adapter)  # type: ignore[arg-type]
 
 
 def _spare_conversions(encoder: nn.Module, dtype: torch.dtype) -> None:

@@ -2,8 +2,8 @@
 
 A terminal sees one line that is rewritten; a log gets one every few seconds::
 
-    epoch 1/3  step 120/1407  train_loss=0.4213 learning_rate=0.000930  215 utterances/s  9 min left
-    epoch 1/3  validation_accuracy=0.9612 validation_loss=0.2123 out_of_scope_auroc=0.9841
+    epoch=1/3 step=120/1407  train_loss=0.4213 learning_rate=0.000930  215 utterances/s  9 min left
+    epoch=1/3  validation_accuracy=0.9612 validation_loss=0.2123 out_of_scope_auroc=0.9841
 
 What it leaves out: sending figures anywhere (tracking.py).
 """
@@ -45,7 +45,7 @@ class ProgressLine:
         elapsed = max(self._shown - self._started, 1e-9)
         left = elapsed / max(step - self._first_step, 1) * (self._total - step)
         line = (
-            f"epoch {epoch + 1}/{self._epochs}  step {step}/{self._total}  "
+            f"epoch={epoch + 1}/{self._epochs} step={step}/{self._total}  "
             f"train_loss={loss:.4f} learning_rate={learning_rate:.6f}  "
             f"{self._utterances / elapsed:.0f} utterances/s  {duration(left)} left"
         )
@@ -58,11 +58,8 @@ class ProgressLine:
 
     def figures(self, epoch: int, figures: dict[str, float]) -> None:
         """Show what an epoch came to, on a line of its own."""
-        shown = " ".join(
-            f"{name}={value:.6f}" if name == "learning_rate" else f"{name}={value:.4f}"
-            for name, value in figures.items()
-        )
-        self.say(f"epoch {epoch + 1}/{self._epochs}  {shown}")
+        shown = " ".join(f"{name}={value:.4f}" for name, value in figures.items())
+        self.say(f"epoch={epoch + 1}/{self._epochs}  {shown}")
 
     def say(self, sentence: str) -> None:
         """Print a sentence, below whatever line is being rewritten."""
