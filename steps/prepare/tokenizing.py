@@ -20,6 +20,10 @@ from numpy.typing import NDArray
 
 from steps.contract import StepError
 
+_VOCABULARIES = (
+    "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class TextTokenizer:
@@ -80,7 +84,9 @@ def _backend(base_model: Path) -> tuple[Any, str]:
         if path.is_file():
             text = path.read_bytes()
             return Tokenizer.from_buffer(text), hashlib.sha256(text).hexdigest()
-        from transformers import AutoTokenizer
+        if not any((base_model / name).is_file() for name in _VOCABULARIES):
+            raise FileNotFoundError("no tokenizer.json and no vocabulary")
+        from transformers import AutoTokenizer  # without a vocabulary it would make an empty one
 
         tokenizer = AutoTokenizer.from_pretrained(str(base_model), local_files_only=True)
         backend: Any = tokenizer.backend_tokenizer  # type: ignore[attr-defined]
