@@ -194,8 +194,10 @@ class CheckpointMirror:
     def _current(self) -> dict[Path, tuple[int, int]]:
         found: dict[Path, tuple[int, int]] = {}
         for file in self._folder.rglob("*"):
+            if any(part.startswith(".") for part in file.relative_to(self._folder).parts):
+                continue  # being written
             with suppress(FileNotFoundError):  # renamed or removed by the job just now
-                if file.is_file() and not file.name.startswith("."):  # half-written files
+                if file.is_file():
                     status = file.stat()
                     found[file] = (status.st_size, status.st_mtime_ns)
         return found

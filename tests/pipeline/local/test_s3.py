@@ -77,7 +77,7 @@ state = ml / "checkpoints" / "deep" / "state"
 resumed = state.exists()
 print("resumed", resumed, flush=True)
 state.parent.mkdir(exist_ok=True); state.write_text("saved")
-(state.parent / ".half").write_text("half")
+(state.parent / ".half").mkdir(exist_ok=True); (state.parent / ".half" / "x").write_text("half")
 (ml / "model" / "weights").write_text((ml / "input/data/made/made.json").read_text())
 if not resumed: sys.exit("interrupted")
 """

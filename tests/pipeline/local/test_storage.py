@@ -82,6 +82,19 @@ def test_uploading_replaces_everything(store: FolderStorage, tmp_path: Path) -> 
     assert not list((tmp_path / "s3" / ".incoming").iterdir())
 
 
+def test_uploading_the_same_again_leaves_what_is_there(
+    store: FolderStorage, tmp_path: Path
+) -> None:
+    source = folder(tmp_path / "x", a="1", b="2")
+    store.upload(source, "s3://bucket/raw")
+    before = store.path("s3://bucket/raw").stat().st_ino
+    store.upload(source, "s3://bucket/raw")
+    assert store.path("s3://bucket/raw").stat().st_ino == before
+    (source / "a").write_text("9")
+    store.upload(source, "s3://bucket/raw")
+    assert store.read("s3://bucket/raw/a") == b"9"
+
+
 def test_an_empty_folder_can_be_uploaded(store: FolderStorage, tmp_path: Path) -> None:
     store.upload(folder(tmp_path / "x"), "s3://bucket/raw")
     assert store.manifest("s3://bucket/raw", no_pulse) == {}
