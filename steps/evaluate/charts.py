@@ -35,8 +35,8 @@ class EnergyChart:
     threshold: float | None
     threshold_text: str
     ticks: list[Tick]
-    axis: float = 112.0
-    height: float = 232.0
+    axis: float = 158.0
+    bottom: float = 296.0
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,8 @@ def energy_chart(inside: Array, outside: Array, threshold: float, bins: int = 43
         return f"M{left},{EnergyChart.axis}{''.join(steps)}V{EnergyChart.axis}Z"
 
     return EnergyChart(
-        inside=path(inside, 88),
-        outside=path(outside, -78) if len(outside) else None,
+        inside=path(inside, 130),
+        outside=path(outside, -126) if len(outside) else None,
         threshold=place(threshold) if np.isfinite(threshold) else None,
         threshold_text=f"threshold {threshold:.2f}",
         ticks=[Tick(place(at), f"{at:g}") for at in _round_places(float(low), float(high))],

@@ -14,6 +14,8 @@ from steps.evaluate import charts, confusions
 from steps.evaluate.scoring import in_scope
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
+
     from steps.evaluate.evaluate import Evidence
 
 _TITLES = {
@@ -21,7 +23,7 @@ _TITLES = {
     "macro_f1": "Macro-F1",
     "out_of_scope_auroc": "Out-of-scope AUROC",
     "expected_calibration_error": "Calibration error",
-    "champion_p_value": "Champion is better, p",
+    "champion_p_value": "Champion better, p-value",
 }
 _PERTURBATIONS = {
     "none": "as written",
@@ -70,6 +72,13 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.1f}{_NO_BREAK}MB"
 
 
+def breakable(name: str) -> Markup:
+    """``name`` escaped, with places after its underscores where a narrow column may break it."""
+    from markupsafe import Markup, escape
+
+    return escape(name).replace("_", Markup("_<wbr>"))
+
+
 def render(evaluation: dict[str, Any], evidence: Evidence) -> str:
     """The whole page."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -83,6 +92,7 @@ def render(evaluation: dict[str, Any], evidence: Evidence) -> str:
     )
     environment.filters |= {
         "percent": percent,
+        "breakable": breakable,
         "duration": duration,
         "milliseconds": milliseconds,
         "megabytes": megabytes,
