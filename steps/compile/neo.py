@@ -97,8 +97,8 @@ def trace(model: IntentModel, max_length: int, scratch: Path) -> Path:
     ids = torch.zeros(1, max_length, dtype=torch.long)
     with quiet(), torch.inference_mode():
         traced = torch.jit.trace(traceable(model), (ids, torch.ones_like(ids)), strict=False)
-    scripted = scratch / "model.pth"
-    torch.jit.save(traced, str(scripted))
+        scripted = scratch / "model.pth"
+        torch.jit.save(traced, str(scripted))
     archive = scratch / "traced.tar.gz"
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
         tar.add(scripted, arcname="model.pth")

@@ -45,7 +45,7 @@ class Quantized:
 
 
 def quantize(source: Path, target: Path) -> Quantized:
-    """Write ``source`` with int8 weights to ``target``; the head stays in float32.
+    """Write ``source`` with int8 weights to ``target``.
 
     Raises:
         StepError: The quantiser left the weights as they were, or at a width that saturates.
@@ -53,8 +53,6 @@ def quantize(source: Path, target: Path) -> Quantized:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    # the head is small, its rows were fitted to each other, and nothing follows to correct it
-    heads = [node.name for node in onnx.load(str(source)).graph.node if node.op_type == "Gemm"]
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -64,7 +62,6 @@ def quantize(source: Path, target: Path) -> Quantized:
             weight_type=QuantType.QInt8,
             per_channel=True,
             reduce_range=True,
-            nodes_to_exclude=heads,
             # the fused operators are not standard ONNX: no shape inference tells their type
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
