@@ -24,7 +24,6 @@ from pipeline.settings import Settings
 METRICS = {
     "train:loss": r"train_loss=([0-9.eE+-]+)",
     "train:learning_rate": r"learning_rate=([0-9.eE+-]+)",
-    "train:epoch": r"epoch=([0-9.eE+-]+)",
     "validation:accuracy": r"validation_accuracy=([0-9.eE+-]+)",
     "validation:loss": r"validation_loss=([0-9.eE+-]+)",
     "validation:out_of_scope_auroc": r"out_of_scope_auroc=([0-9.eE+-]+)",

@@ -185,13 +185,15 @@ def _print_next(console: Console, request: Request) -> None:
     home = "" if request.home == Path(".slm") else f" --home {request.home}"
     console.print()
     console.print("[dim]try next[/]")
-    for command, why in (
+    ideas = (
         (f'slm predict{home} "it\'s too dark in here"', "ask the compiled model"),
         (f"slm report{home} --open", "figures, confusions, calibration"),
         (f"slm run{home} --set Epochs=1", "another setting; what is unchanged is reused"),
         ("slm import clinc150 data_full.json", "then slm run --data with it"),
-    ):
-        console.print(f"  {escape(command):<44}[dim]{why}[/]", soft_wrap=True)
+    )
+    width = 2 + max(len(command) for command, _ in ideas)
+    for command, why in ideas:
+        console.print(f"  {escape(command.ljust(width))}[dim]{why}[/]", soft_wrap=True)
 
 
 def _print_end(watcher: Watcher, execution: Execution) -> None:

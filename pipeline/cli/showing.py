@@ -19,8 +19,11 @@ from pipeline.cli import sources
 from pipeline.cli.watching import duration
 from pipeline.definition import as_text
 from pipeline.local import Execution, UsageError, runs
+from pipeline.parameters import parameters
 from pipeline.results import read_figures
+from pipeline.settings import Settings
 
+_CHOICES = 3  # of a parameter that are listed
 _STATUS = {"Succeeded": "green", "Failed": "red", "Stopped": "yellow", "Executing": "cyan"}
 
 
@@ -60,16 +63,22 @@ def _print_definition(console: Console, definition: Mapping[str, Any]) -> None:
     console.print(table)
     console.print()
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for title in ("parameter", "default", "type"):
-        table.add_column(title)
+    table.add_column("parameter", no_wrap=True)
+    table.add_column("default", overflow="fold")
+    table.add_column("what it is")
+    purposes = {p.name: p.purpose for p in parameters(Settings.load("local"))}
     for parameter in definition.get("Parameters", []):
-        choices = ", ".join(map(str, parameter.get("EnumValues", [])))
-        table.add_row(
-            parameter["Name"],
-            str(parameter.get("DefaultValue", "")),
-            Text(choices or parameter["Type"]),
-        )
+        name, default = parameter["Name"], str(parameter.get("DefaultValue", ""))
+        choices = _choices(parameter.get("EnumValues", []))
+        purpose = purposes.get(name, parameter["Type"])
+        shown = f"{purpose}: {choices}" if choices else str(purpose)
+        table.add_row(name, default, Text(shown))
     console.print(table)
+
+
+def _choices(values: list[str]) -> str:
+    shown = ", ".join(values[:_CHOICES])
+    return shown if len(values) <= _CHOICES else f"{shown} … ({len(values)} in all)"
 
 
 def _walk(steps: list[dict[str, Any]], depth: int) -> Iterator[tuple[int, dict[str, Any]]]:

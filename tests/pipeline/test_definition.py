@@ -374,7 +374,6 @@ def test_the_metric_definitions_parse_what_training_prints():
     assert found == {
         "train:loss": 0.1234,
         "train:learning_rate": 0.00093,
-        "train:epoch": 1.5,
         "validation:accuracy": 0.9612,
         "validation:loss": 2.1e-05,
         "validation:out_of_scope_auroc": 0.9811,
