@@ -37,7 +37,7 @@ class TrainingConfig:
     """``lora``: an adapter on every linear layer. ``qlora``: the same over 4-bit weights, on a
     CUDA GPU with bitsandbytes. ``full``: all weights."""
 
-    epochs: int = 3
+    epochs: int = 4
     """Passes over the training rows, at most; see ``patience``."""
 
     learning_rate: float = 0.0
@@ -75,7 +75,7 @@ class TrainingConfig:
     schedule: Schedule = "cosine"
     """How the learning rates fall to zero after warm-up."""
 
-    warmup_share: float = 0.06
+    warmup_share: float = 0.1
     """Share of all steps over which the learning rates rise from zero."""
 
     weight_decay: float = 0.01
@@ -84,7 +84,7 @@ class TrainingConfig:
     clip_norm: float = 1.0
     """Longest gradient, as a norm over all trained tensors; 0 never clips."""
 
-    average_decay: float = 0.0
+    average_decay: float = 0.995
     """Decay per step of an exponential moving average of the trained weights, which is then
     what is validated and kept; 0 keeps the last weights themselves."""
 
