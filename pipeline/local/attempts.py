@@ -23,11 +23,12 @@ from pipeline.local.definition import RetryPolicy, Step
 from pipeline.local.describe import JobFacts, describe
 from pipeline.local.errors import PipelineError, StorageError
 from pipeline.local.expressions import resolve
-from pipeline.local.fingerprints import FileHashes, code_identity
+from pipeline.local.fingerprints import FileHashes, code_identity, named_files
 from pipeline.local.jobs import Job, JobError, JobPlace
 from pipeline.local.requests import JobRequest, read_request
 from pipeline.local.runs import now
 from pipeline.local.scope import ExecutionScope
+from pipeline.local.storage import disk_errors
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,13 @@ class StepRunner:
     ) -> tuple[dict[str, object], tuple[str, ...]]:
         folder = self._folder / "steps" / step.name
         retries = _Retries(step.retries)
-        number = _clear_remains(folder)
+        with disk_errors(folder):
+            number = _clear_remains(folder)
         while True:
             number += 1
             attempt = folder / f"attempt-{number}"
-            attempt.mkdir(parents=True)
+            with disk_errors(attempt):
+                attempt.mkdir(parents=True)
             watcher.started(number, attempt / "log.txt")
             try:
                 return self._attempt(step, scope, attempt, watcher)
@@ -135,7 +138,11 @@ class StepRunner:
     def _code(self, request: JobRequest) -> Mapping[str, str] | str | None:
         if self._place.runtime != "process":
             return image_identity(self._place.runtime, request.image)
-        return code_identity(request.entrypoint, self._place.surroundings.source, self._hashes)
+        source = self._place.surroundings.source
+        named = named_files((*request.arguments, *request.hyperparameters.values()), self._hashes)
+        if named is None:
+            return None
+        return {**code_identity(request.entrypoint, source, self._hashes), **named}
 
 
 class _Retries:

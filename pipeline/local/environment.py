@@ -24,8 +24,12 @@ _PASSED_ON = (
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
     *("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"),
 )
-_NEEDS_A_MACHINE = ("PATH", "HOME", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "LD_LIBRARY_PATH")
-"""Passed on to processes only: a container has its own."""
+_OF_THIS_MACHINE = (
+    *("PATH", "HOME", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "LD_LIBRARY_PATH"),
+    *("HF_HOME", "HF_*_CACHE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "COVERAGE_*"),
+    *("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE"),
+)
+"""Paths that mean nothing in a container: passed on to processes only."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,9 @@ def job_environment(
         f"{kind.upper()}_JOB_NAME": job,
         f"{kind.upper()}_JOB_ARN": job_arn(kind, job),
     }
-    if not in_container:
+    if in_container:
+        environment.setdefault("HOME", "/tmp")  # noqa: S108 - docker's user may have none
+    else:
         environment["PYTHONPATH"] = str(surroundings.source)
     if surroundings.endpoint_url is None:
         environment["SLM_REGISTRY"] = "mlflow"
@@ -78,12 +84,16 @@ def job_environment(
 
 def _passed_on(with_aws: bool, in_container: bool) -> dict[str, str]:
     patterns = (*_PASSED_ON, *(("AWS_*",) if with_aws else ()))
+    left_out = _OF_THIS_MACHINE if in_container else ()
     return {
         name: value
         for name, value in os.environ.items()
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-        and not (in_container and name in _NEEDS_A_MACHINE)
+        if _matches(name, patterns) and not _matches(name, left_out)
     }
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def commit_of(source: Path) -> str:

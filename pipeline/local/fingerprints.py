@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import cast
 
@@ -16,6 +18,7 @@ from pipeline.local.files import write_json
 _SHARED_CODE = {"steps": ("steps/registry", "edge")}
 """Folders that the modules of a package lean on beside their own and the package's top level."""
 _REQUIREMENTS = "requirements*.txt"
+_MOST_FILES = 1000
 
 
 class FileHashes:
@@ -75,6 +78,30 @@ def code_identity(entrypoint: Sequence[str], source: Path, hashes: FileHashes) -
         name = file.relative_to(source) if file.is_relative_to(source) else file
         files[str(PurePosixPath(name))] = hashes.sha256(file)
     return files
+
+
+def named_files(words: Sequence[str], hashes: FileHashes) -> dict[str, str] | None:
+    """Digests of the files and folders of this machine that arguments name (a base model).
+
+    Returns None for a folder of more files than a cache should read for one argument.
+    """
+    files: dict[str, str] = {}
+    for word in words:
+        path = Path(word)
+        if path.is_absolute() and path.exists():
+            found = list(islice(_below(path), _MOST_FILES + 1))
+            if len(found) > _MOST_FILES:
+                return None
+            files |= {str(file): hashes.sha256(file) for file in found}
+    return files
+
+
+def _below(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+        return
+    for folder, _, names in os.walk(path):
+        yield from (file for file in (Path(folder) / name for name in names) if file.is_file())
 
 
 def _code_files(entrypoint: Sequence[str], source: Path) -> Iterator[Path]:

@@ -20,6 +20,7 @@ from typing import Any, Literal, cast
 from pipeline.local.errors import PipelineError, UsageError
 from pipeline.local.files import write_json
 from pipeline.local.locks import Lock
+from pipeline.local.storage import disk_errors
 
 ExecutionStatus = Literal["Executing", "Succeeded", "Failed", "Stopped"]
 StepStatus = Literal["NotStarted", "Executing", "Succeeded", "Failed", "Stopped", "Skipped"]
@@ -97,14 +98,15 @@ def create(home: Path) -> tuple[str, Path, Lock]:
     """A new folder with an id that no other run has, locked."""
     letters = string.ascii_lowercase + string.digits
     executions = home / "executions"
-    executions.mkdir(parents=True, exist_ok=True)
-    while True:
-        name = "".join(secrets.choice(letters) for _ in range(12))
-        try:
-            (executions / name).mkdir()
-        except FileExistsError:
-            continue
-        return name, executions / name, Lock.acquire(executions / name / _LOCK)
+    with disk_errors(executions):
+        executions.mkdir(parents=True, exist_ok=True)
+        while True:
+            name = "".join(secrets.choice(letters) for _ in range(12))
+            try:
+                (executions / name).mkdir()
+            except FileExistsError:
+                continue
+            return name, executions / name, Lock.acquire(executions / name / _LOCK)
 
 
 def reopen(home: Path, execution_id: str) -> tuple[Execution, dict[str, Any], Path, Lock]:
@@ -134,12 +136,14 @@ def reopen(home: Path, execution_id: str) -> tuple[Execution, dict[str, Any], Pa
 
 def save(folder: Path, execution: Execution) -> None:
     """Write the record."""
-    write_json(folder / _RECORD, asdict(execution))
+    with disk_errors(folder / _RECORD):
+        write_json(folder / _RECORD, asdict(execution))
 
 
 def save_definition(folder: Path, definition: Mapping[str, Any]) -> None:
     """Keep the definition that an execution runs."""
-    write_json(folder / _DEFINITION, definition)
+    with disk_errors(folder / _DEFINITION):
+        write_json(folder / _DEFINITION, definition)
 
 
 def load(home: Path, execution_id: str) -> Execution:

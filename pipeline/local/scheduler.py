@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -286,9 +287,11 @@ class Scheduler:
         if not self._running:
             return
         self.ask_to_stop()
-        for step, thread in self._running.items():
+        for thread in self._running.values():
             thread.join()
-            self._record(step, status="Stopped", ended=now(), seconds=self._seconds(step))
+        with suppress(PipelineError):  # it may be the record itself that cannot be written
+            for step in self._running:
+                self._record(step, status="Stopped", ended=now(), seconds=self._seconds(step))
         self._running.clear()
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.local import Execution, StepSucceeded
-from pipeline.local.fingerprints import FileHashes, code_identity
+from pipeline.local import Execution, StepSucceeded, fingerprints
+from pipeline.local.fingerprints import FileHashes, code_identity, named_files
 from tests.pipeline.local.workshop import (
     Workshop,
     definition,
@@ -135,6 +135,29 @@ def test_a_step_without_caching_runs_again(ready: Workshop) -> None:
     ready.run(pipeline(Enabled=False))
     assert cached(ready.run(pipeline(Enabled=False))) == []
     assert not list((ready.home / "cache").glob("*/*.json"))
+
+
+def test_a_folder_of_this_machine_counts_with_its_content(ready: Workshop) -> None:
+    model = ready.root / "base-model"
+    (model / "deep").mkdir(parents=True)
+    (model / "deep" / "weights").write_text("1")
+    word = {"Word": str(model)}
+    ready.run(pipeline(), parameters=word)
+    assert cached(ready.run(pipeline(), parameters=word)) == EVERYTHING
+    (model / "deep" / "weights").write_text("2")
+    assert cached(ready.run(pipeline(), parameters=word)) == ["Train", "Use"]
+
+
+def test_files_named_by_arguments_are_read_up_to_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashes = FileHashes(tmp_path / "hashes.json")
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+    words = [str(tmp_path / "a"), "relative", "/no/such/file", "s3://bucket/key", ""]
+    assert set(named_files(words, hashes) or ()) == {str(tmp_path / "a")}
+    monkeypatch.setattr(fingerprints, "_MOST_FILES", 1)
+    assert named_files([str(tmp_path)], hashes) is None
 
 
 def test_a_failed_step_leaves_no_entry(ready: Workshop) -> None:

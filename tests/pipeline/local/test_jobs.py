@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.local import StepFailed, storage
+from pipeline.local import StepFailed, StepStarted, StorageError, runs, storage
 from pipeline.local.environment import commit_of
 from tests.pipeline.local.workshop import (
     Workshop,
@@ -231,6 +231,40 @@ def test_a_full_disk_is_named_and_nothing_is_half_published(
     assert reason.endswith("a.txt: free some space, then resume.")
     monkeypatch.undo()
     assert workshop.run({}, resume=execution.id).status == "Succeeded"
+
+
+def test_a_record_that_cannot_be_written_stops_the_execution_in_one_sentence(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workshop.job("make", 'print("up", flush=True); time.sleep(600)')
+    written = runs.write_json
+
+    def full(path: Path, value: object) -> None:
+        if path.name == "execution.json":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        written(path, value)
+
+    def listen(event: object) -> None:
+        if isinstance(event, StepStarted):
+            monkeypatch.setattr(runs, "write_json", full)
+
+    workshop.job("quick", "")
+    document = definition(processing("Quick"), processing("Make"))
+    with pytest.raises(StorageError, match=r"The disk is full while writing .*execution\.json: "):
+        workshop.run(document, listen)
+    monkeypatch.undo()
+    (execution,) = runs.list_executions(workshop.home)
+    assert execution.status == "Stopped"
+    workshop.job("make", "")
+    assert workshop.run({}, resume=execution.id).status == "Succeeded"
+
+
+def test_a_home_that_cannot_be_made_is_named(workshop: Workshop) -> None:
+    workshop.home.write_text("a file")
+    with pytest.raises(
+        StorageError, match=r"\.slm/executions cannot be read or written: Not a dir"
+    ):
+        workshop.run(definition(processing("Make")))
 
 
 def test_what_a_job_leaves_running_is_ended_with_it(workshop: Workshop, tmp_path: Path) -> None:
