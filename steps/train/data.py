@@ -164,6 +164,8 @@ class _Encoder:
         self._tokenizer, self._max_length = tokenizer, max_length
 
     def __call__(self, texts: list[str]) -> list[list[int]]:
+        if not texts:  # transformers' tokenizers take no empty list
+            return []
         encoded = self._tokenizer(texts, truncation=True, max_length=self._max_length)
         return encoded["input_ids"]
 

@@ -193,6 +193,7 @@ def _with_adapter(encoder: nn.Module, config: TrainingConfig) -> nn.Module:
     )
     with warnings.catch_warnings():  # peft's use of transformers is not ours to mend
         warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set")  # peft sets what it should
         return get_peft_model(encoder, adapter)  # type: ignore[arg-type]
 
 
