@@ -36,7 +36,9 @@ class MacroF1(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         return _info(str(self.__doc__), predictions="int64", references="int64")
 
-    def _compute(self, *, predictions: Any, references: Any) -> dict[str, float]:
+    def _compute(
+        self, *, predictions: Any = None, references: Any = None, **_: Any
+    ) -> dict[str, float]:
         labels, predicted = np.asarray(references), np.asarray(predictions)
         intents = int(max(labels.max(), predicted.max())) + 1
         counts = metrics.Counts.of(metrics.confusion_matrix(labels, predicted, intents))
@@ -49,7 +51,9 @@ class OutOfScopeAuroc(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         return _info(str(self.__doc__), predictions="float64", references="int64")
 
-    def _compute(self, *, predictions: Any, references: Any) -> dict[str, float]:
+    def _compute(
+        self, *, predictions: Any = None, references: Any = None, **_: Any
+    ) -> dict[str, float]:
         energies, inside = np.asarray(predictions), np.asarray(references) == 1
         return {"out_of_scope_auroc": metrics.auroc(energies[inside], energies[~inside])}
 
@@ -60,6 +64,8 @@ class CalibrationError(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         return _info(str(self.__doc__), predictions="float64", references="int64")
 
-    def _compute(self, *, predictions: Any, references: Any) -> dict[str, float]:
+    def _compute(
+        self, *, predictions: Any = None, references: Any = None, **_: Any
+    ) -> dict[str, float]:
         error = metrics.expected_calibration_error(np.asarray(predictions), np.asarray(references))
         return {"expected_calibration_error": error}

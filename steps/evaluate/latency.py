@@ -24,8 +24,9 @@ def measure(
     """Median and 95th percentile, in milliseconds, of one utterance at a time on one thread."""
     import torch
 
-    chosen = np.random.default_rng(seed).choice(len(texts), min(SAMPLE, len(texts)), replace=False)
-    sample = [texts[row] for row in chosen.tolist()]
+    draw = np.random.default_rng(seed)
+    chosen: list[int] = draw.choice(len(texts), min(SAMPLE, len(texts)), replace=False).tolist()
+    sample = [texts[row] for row in chosen]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
