@@ -51,7 +51,7 @@ def scan(
     for number, (name, path) in enumerate(files.items()):
         for row in read_rows(path, name):
             found.rows += 1
-            if found.rows % 10_000 == 0:
+            if found.rows % _PROGRESS_ROWS == 0:
                 progress.reached(found.rows)
             cleaned = clean_row(row, config.max_characters)
             if isinstance(cleaned, str):

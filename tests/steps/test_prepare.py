@@ -194,7 +194,10 @@ def test_the_same_input_gives_the_same_bytes_in_any_file_order(raw: Path, tmp_pa
 
 
 def test_many_buckets_and_batches_give_what_one_gives(
-    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    raw: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     write_jsonl(raw / "a.jsonl", some_rows() * 2)
     results = []
@@ -207,9 +210,15 @@ def test_many_buckets_and_batches_give_what_one_gives(
         monkeypatch.setattr("steps.prepare.buckets._FLUSH_ROWS", 7)
         monkeypatch.setattr("steps.prepare.quarantine._FLUSH_ROWS", 3)
         monkeypatch.setattr("steps.prepare.job._BATCH", 4)
+        monkeypatch.setattr("steps.prepare.job.SAMPLE_ROWS", 5)
+        monkeypatch.setattr("steps.prepare.scanning._PROGRESS_ROWS", 20)
         monkeypatch.setattr("steps.prepare.writing._ROW_GROUP", 5)
     assert results[0] == results[1]
     assert reasons(results[0]) == {"exact_duplicate": 36}
+    told = capsys.readouterr().out
+    assert "read 60 rows (" in told
+    assert "tokenized 20 rows (" in told
+    assert json.loads((tmp_path / "many" / "validation.json").read_text())["sample_rows"] == 5
 
 
 def test_one_conflict_in_three_rows_fails_with_the_numbers(raw: Path, out: Path) -> None:
