@@ -73,9 +73,8 @@ class Slm:
     def output(self, name: str, execution: int = -1) -> Path:
         """The folder that the step of an execution stored as output ``name``."""
         for step in self.executions()[execution]["steps"].values():
-            outputs = step["outputs"].get("ProcessingOutputConfig", {}).get("Outputs", {})
-            for label, output in outputs.items() if isinstance(outputs, dict) else ():
-                if label == name:
+            for output in step["outputs"].get("ProcessingOutputConfig", {}).get("Outputs", []):
+                if output["OutputName"] == name:
                     return self.home / "s3" / output["S3Output"]["S3Uri"].removeprefix("s3://")
         raise AssertionError(f"no output {name!r}")
 
