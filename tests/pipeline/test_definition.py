@@ -19,6 +19,7 @@ from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
 from pipeline.definition import METRICS, build_definition, definition_json
+from pipeline.local.definition import parse_definition
 from pipeline.parameters import parameters
 from pipeline.settings import Settings
 
@@ -94,6 +95,11 @@ def sagemaker_model() -> ServiceModel:
 def test_the_pipeline_reads_prepare_train_evaluate_gate_register_compile_gate_package(definitions):
     for definition in definitions.values():
         assert [step["Name"] for step in steps_of(definition["Steps"])] == STEPS
+
+
+def test_the_runner_for_one_machine_takes_every_environments_definition(definitions):
+    for definition in definitions.values():
+        assert [*parse_definition(definition).steps] == STEPS
 
 
 def test_every_step_has_a_title_and_a_description(local):
