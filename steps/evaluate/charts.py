@@ -98,7 +98,7 @@ class ReliabilityChart:
         return " ".join(f"{dot.x},{dot.y}" for dot in dots)
 
 
-def energy_chart(inside: Array, outside: Array, threshold: float, bins: int = 43) -> EnergyChart:
+def energy_chart(inside: Array, outside: Array, threshold: float) -> EnergyChart:
     """Histograms of energy; the outermost half per cent on either side is gathered at the edge."""
     everything = np.concatenate([inside, outside])
     low, high = np.percentile(everything, [0.5, 99.5])
@@ -106,6 +106,7 @@ def energy_chart(inside: Array, outside: Array, threshold: float, bins: int = 43
         low, high = min(low, threshold), max(high, threshold)
     if high <= low:
         low, high = low - 0.5, high + 0.5
+    bins = int(np.clip(1.5 * np.sqrt(len(inside)), 9, 43))
     edges = np.linspace(low, high, bins + 1)
     left, span = 8.0, WIDTH - 16.0
 
@@ -160,13 +161,16 @@ def roc_chart(
 
 
 def _thinned(x: Array, y: Array) -> tuple[Array, Array]:
-    """The corners of a staircase that can be seen: points at equal steps along its length."""
-    if len(x) <= _CURVE_POINTS:
-        return x, y
-    along = x + y  # both ascend, so that this is the length walked
-    wanted = np.linspace(along[0], along[-1], _CURVE_POINTS)
-    rows = np.unique(np.searchsorted(along, wanted).clip(0, len(x) - 1))
-    return x[rows], y[rows]
+    """The corners of a staircase and, where they are too many to be seen, some of them."""
+    along_x, along_y = np.diff(x) > 0, np.diff(y) > 0
+    turns = (along_x[1:] != along_x[:-1]) | (along_y[1:] != along_y[:-1])
+    corners = np.flatnonzero(np.concatenate([[True], turns, [True]]))
+    if len(corners) > _CURVE_POINTS:
+        along = (x + y)[corners]  # both ascend, so that this is the length walked
+        wanted = np.linspace(along[0], along[-1], _CURVE_POINTS)
+        chosen = np.unique(np.searchsorted(along, wanted).clip(0, len(corners) - 1))
+        corners = corners[chosen]
+    return x[corners], y[corners]
 
 
 def reliability_chart(scaled: Array, unscaled: Array, right: Array) -> ReliabilityChart:

@@ -9,7 +9,7 @@ import numpy as np
 from steps.evaluate.metrics import Array
 from steps.evaluate.scoring import Rows, Scores, in_scope
 
-DRAWN = 14
+DRAWN = 18
 """A matrix of more intents than this shows only the most confused."""
 _PAIRS = 12
 _EXAMPLES = 3

@@ -156,7 +156,7 @@ def _gate(
 
 
 def write_predictions(path: Path, evidence: Evidence) -> None:
-    """One row for each test row, in its order; see the module's contract in ``docs``."""
+    """One row for each test row, in its order: what *compile* holds the compiled model against."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq

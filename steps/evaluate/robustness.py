@@ -89,7 +89,8 @@ def casing(text: str, draw: random.Random) -> str:
     if style == "upper":
         return text.upper()
     if style == "title":
-        return text.title()
+        # not title(), which makes What'S of what's
+        return " ".join(word[:1].upper() + word[1:] for word in text.split(" "))
     return "".join(draw.choice((c.upper(), c.lower())) for c in text)
 
 

@@ -161,7 +161,9 @@ def provenance(training: dict[str, Any], statistics: dict[str, Any]) -> dict[str
     """Where the model comes from, as far as its training record says."""
     return {
         "base_model": training.get("base_model", "unknown"),
-        "commit": os.environ.get("SLM_COMMIT") or training.get("commit", "unknown"),
+        # the code that trained, which a cached model may be older than the code that evaluates
+        "commit": training.get("commit") or "unknown",
+        "evaluation_commit": os.environ.get("SLM_COMMIT") or "unknown",
         "execution": os.environ.get("SLM_EXECUTION_ID"),
         "evaluated": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "hyperparameters": training.get("hyperparameters", {}),
