@@ -63,13 +63,15 @@ class Measured:
 
     rows: int
     seconds: float
+    processor_seconds: float
+    """Of all threads: what the time would be on one core that does nothing else."""
     peak_gigabytes: float
     """Most resident memory, 10**9 bytes."""
 
     def __str__(self) -> str:
         return (
             f"{self.rows:>9,} rows  {self.seconds:7.1f} s  {self.rows / self.seconds:>8,.0f} rows/s"
-            f"  {self.peak_gigabytes:5.2f} GB peak"
+            f"  {self.processor_seconds:7.1f} s of processor  {self.peak_gigabytes:5.2f} GB peak"
         )
 
 
@@ -119,7 +121,8 @@ def measure(command: list[str], rows: int, log: Path, **environment: str) -> Mea
         print(log.read_text(errors="replace")[-3000:], file=sys.stderr)
         raise SystemExit(f"{command[1:4]} failed with exit code {process.returncode}")
     unit = 1 if sys.platform == "darwin" else 1024  # bytes in ru_maxrss
-    return Measured(rows, seconds, usage.ru_maxrss * unit / 1e9)
+    busy = usage.ru_utime + usage.ru_stime
+    return Measured(rows, seconds, busy, usage.ru_maxrss * unit / 1e9)
 
 
 def ours(folder: Path, rows: int) -> Measured:
