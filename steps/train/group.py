@@ -16,6 +16,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from steps.contract import StepError
+from steps.train.launch import LOST
+
 _Value = TypeVar("_Value")
 
 _TIMEOUT = timedelta(minutes=30)  # the first collective waits for the slowest host's download
@@ -68,8 +71,12 @@ def joined() -> Iterator[Group]:
         yield Group(device=device)
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
-    torch.distributed.init_process_group(backend, timeout=_TIMEOUT)
     try:
+        torch.distributed.init_process_group(backend, timeout=_TIMEOUT)
         yield Group(rank, world, device)
-    finally:
-        torch.distributed.destroy_process_group()
+    except RuntimeError as error:
+        if isinstance(error, torch.distributed.DistError) or "gloo" in str(error):
+            raise StepError(f"{LOST}: process {rank} of {world} cannot go on alone.") from None
+        raise
+    # only after success: a failing process must report before the others notice and are reported
+    torch.distributed.destroy_process_group()

@@ -20,6 +20,9 @@ from pathlib import Path
 
 from steps.contract import StepError, read_json
 
+LOST = "Another training process ended first"
+"""How the sentence begins of a process that fails only because another one did."""
+
 _FAILURES_VARIABLE = "SLM_TRAIN_FAILURES"
 _PORT = "29500"  # torchrun's own default; MASTER_PORT overrides it
 
@@ -118,20 +121,21 @@ def run_group(hosts: Hosts, processes: int) -> None:
         try:
             run.run(run.parse_args(torchrun_arguments(hosts, processes)))
         except ChildFailedError as error:
-            raise StepError(_first_failure(error, Path(failures))) from None
+            exit_code = error.get_first_failure()[1].exitcode
+            raise StepError(first_failure(Path(failures), exit_code)) from None
         except SignalException as error:
             raise SystemExit(128 + int(error.sigval)) from None
 
 
-def _first_failure(error: object, failures: Path) -> str:
-    local_rank, failure = error.get_first_failure()  # type: ignore[attr-defined]
-    reported = [failures / str(local_rank), *sorted(failures.iterdir())]
-    for path in reported:
-        if path.is_file():
-            return path.read_text(encoding="utf-8").strip()
+def first_failure(failures: Path, exit_code: int) -> str:
+    """What the processes of this host reported: the cause rather than what followed from it."""
+    reported = [path.read_text(encoding="utf-8").strip() for path in sorted(failures.iterdir())]
+    reported.sort(key=lambda sentence: sentence.startswith(LOST))
     return (
-        f"A training process ended with {failure.exitcode} and said nothing "
-        "(-9: killed, as when memory runs out): see the log, or lower batch_size."
+        reported[0]
+        if reported
+        else f"A training process ended with {exit_code} and said nothing (-9: killed, as when "
+        "memory runs out): see the log, or lower batch_size."
     )
 
 

@@ -130,7 +130,7 @@ def test_a_process_killed_at_any_moment_leaves_its_last_whole_checkpoint(tmp_pat
     folder, said = tmp_path / "checkpoints", tmp_path / "said"
     moments = random.Random(0)  # noqa: S311 - when to kill, no secret
     reached = 0
-    for _ in range(8):
+    for _ in range(5):
         process = processes().Process(target=write_checkpoints_for_ever, args=(folder, said))
         process.start()
         before = said.stat().st_size if said.exists() else 0
