@@ -1,0 +1,33 @@
+"""``make bench``: every benchmark in turn, each in a process of its own.
+
+``python -m benchmarks`` runs the quick sizes (about ten minutes on two cores); the figures in
+docs/results.md come from the commands that stand there, one benchmark at a time.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+QUICK = (
+    ("runner", "--jobs", "10"),
+    ("prediction",),
+    ("prepare", "--rows", "100000"),
+    ("training",),
+)
+
+
+def main() -> int:
+    """Run them all; the number of those that failed."""
+    failed = 0
+    for name, *arguments in QUICK:
+        print(f"\n== benchmarks.{name} {' '.join(arguments)}".rstrip(), flush=True)
+        command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+        failed += subprocess.run(command, cwd=REPOSITORY, check=False).returncode != 0
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
