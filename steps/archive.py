@@ -6,11 +6,16 @@ import gzip
 import shutil
 import tarfile
 import tempfile
+import zlib
 from pathlib import Path
+from typing import Any
 
 from steps.contract import StepError
 
 MODEL_ARCHIVE = "model.tar.gz"
+
+# Python before 3.11.4 (Debian 12 has 3.11.2) knows no filters; unsafe members are refused anyway
+_EXTRACTION: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 
 
 def model_folder(channel: Path, scratch: Path) -> Path:
@@ -49,8 +54,8 @@ def unpack(archive: Path, destination: Path) -> Path:
             members = tar.getmembers()
             for member in members:
                 _refuse_unsafe(archive, member)
-            tar.extractall(partial, members=members, filter="data")
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, OSError) as error:
+            tar.extractall(partial, members=members, **_EXTRACTION)  # noqa: S202 - checked above
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, OSError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         if isinstance(error, OSError) and error.errno is not None:
             raise

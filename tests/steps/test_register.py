@@ -418,6 +418,25 @@ def test_a_cut_off_archive_is_refused(store: Path, paths: RegisterPaths) -> None
         register(paths, CONFIG)
 
 
+def test_an_archive_with_a_damaged_block_is_refused(store: Path, paths: RegisterPaths) -> None:
+    archive = paths.model / "model.tar.gz"
+    content = bytearray(archive.read_bytes())
+    content[40:60] = b"\xff" * 20
+    archive.write_bytes(content)
+    with pytest.raises(StepError, match="is not a readable model archive"):
+        register(paths, CONFIG)
+
+
+def test_an_archive_unpacks_on_a_python_without_extraction_filters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from steps import archive
+
+    monkeypatch.setattr(archive, "_EXTRACTION", {})
+    packed = pack(write_model(tmp_path / "model"), tmp_path / "packed" / "model.tar.gz")
+    assert check_model(packed.parent, tmp_path / "scratch").intents == TINY_INTENTS
+
+
 def test_a_model_that_must_be_unpickled_is_refused(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "model")
     (folder / "encoder" / "pytorch_model.bin").write_bytes(b"pickle")
