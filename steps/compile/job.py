@@ -74,6 +74,7 @@ def _compile(
 ) -> dict[str, Any]:
     import transformers
 
+    from steps.compile.equalize import SAMPLE, equalize
     from steps.compile.export import configuration, export
     from steps.compile.neo import compile_for_neo
     from steps.compile.quantize import quantize
@@ -82,7 +83,7 @@ def _compile(
     transformers.utils.logging.disable_progress_bar()  # a job's log is not a terminal
     source = model_folder(paths.model, scratch / "model")
     model, rule = load(source)
-    load_tokenizer(source)
+    tokenizer = load_tokenizer(source)
     if reference.logits.shape != (len(reference.texts), len(rule.intents)):
         raise StepError(
             f"{paths.evaluation} has logits of shape {list(reference.logits.shape)} for "
@@ -97,7 +98,11 @@ def _compile(
     started = time.monotonic()
     attention_nodes = export(model, full / MODEL)
     _say(f"exported to ONNX, {attention_nodes} attention blocks fused", started)
-    quantized = quantize(full / MODEL, small / MODEL)
+    tokenizer.enable_truncation(rule.max_length)
+    rows = [tokenizer.encode(text).ids for text in parity.training_texts(paths.prepared, SAMPLE)]
+    smooth = scratch / "equalized.onnx"
+    _say(f"took the peaks out of {equalize(full / MODEL, smooth, rows)} activations", started)
+    quantized = quantize(smooth, small / MODEL)
     _say(f"quantized {quantized.weights} matrices, {quantized.bytes / 1e6:.1f} MB", started)
     answers = _score(full, small, reference, rule.energy_threshold, config.bounds)
     _say(answers["parity"]["message"], started)

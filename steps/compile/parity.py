@@ -65,6 +65,12 @@ def read_reference(prepared: Path, evaluation: Path) -> Reference:
     return Reference(texts, labels, logits)
 
 
+def training_texts(prepared: Path, rows: int) -> list[str]:
+    """At most ``rows`` utterances, spread evenly over the train split; none if it is empty."""
+    texts = _table(prepared / "train.parquet", ["text"])["text"].to_pylist()
+    return texts[:: max(1, len(texts) // rows)][:rows]
+
+
 def _table(path: Path, columns: list[str]) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -5,7 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.compile.parity import Bounds, Reference, auroc, figures, judge, read_reference
+from steps.compile.parity import (
+    Bounds,
+    Reference,
+    auroc,
+    figures,
+    judge,
+    read_reference,
+    training_texts,
+)
 from steps.contract import StepError
 from tests.compiled import write_evaluation
 
@@ -123,6 +131,14 @@ def test_a_test_split_without_utterances_in_scope_is_refused(tmp_path: Path) -> 
     pq.write_table(rows, tmp_path / "predictions.parquet")
     with pytest.raises(StepError, match="no utterance in scope"):
         read_reference(tmp_path, tmp_path)
+
+
+def test_training_texts_are_spread_over_the_split(tiny_prepared: Path) -> None:
+    texts = training_texts(tiny_prepared, 4)
+    assert len(texts) == len(set(texts)) == 4
+    everything = training_texts(tiny_prepared, 1000)
+    assert len(everything) > 4
+    assert set(texts) < set(everything)
 
 
 def test_missing_and_damaged_tables_are_named(tmp_path: Path) -> None:
