@@ -184,8 +184,9 @@ def test_when_processes_fail_the_job_ends_with_one_sentence(container):
     assert container.failure.startswith("The base model './nowhere' is not there")
 
 
-def test_a_stopped_job_leaves_a_checkpoint_and_goes_on_from_it(container):
+def test_a_stopped_group_of_processes_agrees_on_its_last_checkpoint(container):
     endless = {"epochs": "100000", "patience": "0", "checkpoint_steps": "5"}
+    endless |= {"processes_per_host": "2"}
     process = container.start("train", **endless)
     while not list((container.root / "checkpoints").glob("step-*")) and process.poll() is None:
         time.sleep(0.01)

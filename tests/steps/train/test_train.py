@@ -328,6 +328,27 @@ def test_a_mounted_model_folder_that_cannot_be_replaced_is_filled_instead(
     assert not (tmp_path / ".model.partial").exists()
 
 
+def test_mlflow_is_told_the_figures_and_how_a_job_ended(job, tmp_path, monkeypatch):
+    from mlflow.tracking import MlflowClient
+
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("SLM_EXECUTION_ID", "good")
+    result, _ = job(epochs=1)
+    monkeypatch.setenv("SLM_EXECUTION_ID", "bad")
+    with pytest.raises(StepError):
+        job(epochs=1, max_length=500)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("slm-edge")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert runs["good"].info.status == "FINISHED"
+    assert runs["bad"].info.status == "FAILED"
+    metrics = runs["good"].data.metrics
+    assert metrics["validation_accuracy"] == result.metrics["validation_accuracy"]
+    assert {"train_loss", "validation_loss", "out_of_scope_auroc", "seconds"} <= metrics.keys()
+    assert runs["good"].data.params["epochs"] == "1"
+
+
 def test_the_result_of_a_job_is_a_frozen_object(job):
     result, _ = job(epochs=1)
     with pytest.raises(dataclasses.FrozenInstanceError):
