@@ -37,7 +37,7 @@ class TrainingConfig:
     """``lora``: an adapter on every linear layer. ``qlora``: the same over 4-bit weights, on a
     CUDA GPU with bitsandbytes. ``full``: all weights."""
 
-    epochs: int = 4
+    epochs: int = 3
     """Passes over the training rows, at most; see ``patience``."""
 
     learning_rate: float = 0.0
@@ -90,6 +90,10 @@ class TrainingConfig:
 
     patience: int = 2
     """Epochs without a better validation after which training stops; 0 never stops early."""
+
+    refit: bool = True
+    """Whether to train again, from the base model and for the epochs that were best, with the
+    validation rows in training; temperature and threshold are those chosen before."""
 
     head_scale: float = 20.0
     """Length of the head's rows at the start; logits are this times a cosine."""

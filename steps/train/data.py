@@ -8,6 +8,7 @@ sharding by file; every process reads all rows and takes its share of each batch
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,16 @@ class PreparedData:
     dataset_sha256: str
     retokenized: bool
     """Whether *prepare* had used another tokenizer or length than this job."""
+
+    def with_validation_in_train(self) -> PreparedData:
+        """All in-scope rows to train on, and none left to validate with."""
+        none = np.empty(0, dtype=np.int64)
+        return dataclasses.replace(
+            self,
+            train=join(self.train, self.validation),
+            validation=self.validation.select(none),
+            out_of_scope=self.out_of_scope.select(none),
+        )
 
 
 def read_prepared(folder: Path, tokenizer: Any, tokenizer_sha256: str, max_length: int):

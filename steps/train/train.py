@@ -1,7 +1,8 @@
 """Trains an intent classifier: from prepared rows to a model folder, in one pure function.
 
 The plot: look at the base model, read the rows, start the head from class centroids, train, merge
-the adapter, set temperature and threshold on the validation split, write. What it leaves out: the
+the adapter, set temperature and threshold on the validation split, train again on the validation
+rows as well (docs/decisions/0005-train-again-on-all-labelled-rows.md), write. It leaves out the
 container (``__main__.py``), several processes (launch.py) and everything about the test split.
 """
 
@@ -115,19 +116,31 @@ def _train(
     if tracker is not None:
         tracker.params(dataclasses.asdict(config) | {"dataset_sha256": data.dataset_sha256})
 
-    model = build_model(base, config, len(data.intents), group.device, dtype)
-    checkpoints = _checkpoints(config, folders, base, data, say)
-    loop = Loop(model, data, config, group, dtype, checkpoints, _reporter(tracker, config, began))
-    resumed_at = loop.resume()
-    if not resumed_at:
-        start_head(model, data.train, config, group, dtype)
-    outcome = loop.run()
-
+    chosen = _run_loop(
+        _Phase("selection", config, data, _reporter(tracker, config, began)),
+        folders, base, group, dtype, say,
+    )  # fmt: skip
+    outcome = chosen.outcome
+    if config.refit and len(data.validation):
+        everything = data.with_validation_in_train()
+        epochs = outcome.best_epoch + 1
+        say(
+            f"Training again, {epochs} epochs on the {len(data.validation)} validation utterances "
+            "as well; temperature and threshold stay as they were chosen without them."
+        )
+        again = dataclasses.replace(config, epochs=epochs)
+        refitted = _run_loop(
+            _Phase("refit", again, everything, None), folders, base, group, dtype, say
+        ).outcome
+    else:
+        refitted = None
     if not group.leads:
         return TrainingResult(
             {}, outcome.history, DecisionRule(data.intents), outcome.steps, 0, 0.0
         )
     trained, metrics = _merge_and_calibrate(base, config, data, outcome, group)
+    if refitted is not None:
+        trained = _with_weights_of(trained, base, config, refitted)
     seconds = time.monotonic() - began
     metrics_and_time = {"metrics": metrics, "seconds": round(seconds, 3)}
     write_model(
@@ -137,26 +150,66 @@ def _train(
         tracker.metrics(metrics | {"seconds": seconds}, outcome.steps)
     say(_closing(outcome, trained.rule, metrics, seconds))
     return TrainingResult(
-        metrics, outcome.history, trained.rule, outcome.steps, resumed_at, seconds
+        metrics, outcome.history, trained.rule, outcome.steps, chosen.resumed_at, seconds
     )
 
 
-def _checkpoints(
-    config: TrainingConfig,
+@dataclass(frozen=True)
+class _Phase:
+    """One pass of training from the base model: to choose, or again on all labelled rows."""
+
+    name: str
+    """Its checkpoints' folder: the two never take up each other's."""
+    config: TrainingConfig
+    data: PreparedData
+    on_epoch: OnEpoch | None
+
+
+@dataclass(frozen=True)
+class _Trained:
+    outcome: Outcome
+    resumed_at: int
+
+
+def _run_loop(
+    phase: _Phase,
     folders: TrainingFolders,
     base: BaseModel,
-    data: PreparedData,
+    group: Group,
+    dtype: torch.dtype,
     say: Callable[[str], None],
+) -> _Trained:
+    """Start the head, or take up a checkpoint, and train to the end."""
+    model = build_model(base, phase.config, len(phase.data.intents), group.device, dtype)
+    checkpoints = _checkpoints(phase, folders, base, say)
+    loop = Loop(model, phase.data, phase.config, group, dtype, checkpoints, phase.on_epoch)
+    resumed_at = loop.resume()
+    if not resumed_at:
+        start_head(model, phase.data.train, phase.config, group, dtype)
+    return _Trained(loop.run(), resumed_at)
+
+
+def _with_weights_of(
+    trained: TrainedModel, base: BaseModel, config: TrainingConfig, refitted: Outcome
+) -> TrainedModel:
+    """``trained``, its weights replaced by those that saw the validation rows, too."""
+    model, adapter = merged(base, config, refitted.tensors)
+    record = trained.record | {"refit": {"steps": refitted.steps, "history": refitted.history}}
+    return dataclasses.replace(trained, model=model.cpu(), adapter=adapter, record=record)
+
+
+def _checkpoints(
+    phase: _Phase, folders: TrainingFolders, base: BaseModel, say: Callable[[str], None]
 ) -> CheckpointFolder | None:
     if folders.checkpoints is None:
         return None
-    owner = config.decides_result() | {
-        "dataset_sha256": data.dataset_sha256,
+    owner = phase.config.decides_result() | {
+        "dataset_sha256": phase.data.dataset_sha256,
         "base_model_sha256": base.weights_sha256(),
     }
     # a folder or a name, the weights' sum says which base model it is
     del owner["base_model"]
-    return CheckpointFolder(folders.checkpoints, owner, say)
+    return CheckpointFolder(folders.checkpoints / phase.name, owner, say)
 
 
 def _reporter(tracker: Tracker | None, config: TrainingConfig, began: float) -> OnEpoch | None:
