@@ -117,7 +117,7 @@ def _train(
         tracker.params(dataclasses.asdict(config) | {"dataset_sha256": data.dataset_sha256})
 
     chosen = _run_loop(
-        _Phase("selection", config, data, _reporter(tracker, config, began)),
+        _Phase("", config, data, _reporter(tracker, config, began)),
         folders, base, group, dtype, say,
     )  # fmt: skip
     outcome = chosen.outcome
@@ -158,8 +158,8 @@ def _train(
 class _Phase:
     """One pass of training from the base model: to choose, or again on all labelled rows."""
 
-    name: str
-    """Its checkpoints' folder: the two never take up each other's."""
+    folder: str
+    """Of its checkpoints, below those of the job: the two never take up each other's."""
     config: TrainingConfig
     data: PreparedData
     on_epoch: OnEpoch | None
@@ -209,7 +209,7 @@ def _checkpoints(
     }
     # a folder or a name, the weights' sum says which base model it is
     del owner["base_model"]
-    return CheckpointFolder(folders.checkpoints / phase.name, owner, say)
+    return CheckpointFolder(folders.checkpoints / phase.folder, owner, say)
 
 
 def _reporter(tracker: Tracker | None, config: TrainingConfig, began: float) -> OnEpoch | None:
