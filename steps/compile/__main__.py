@@ -26,8 +26,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The arguments; a wrong one ends the process with exit code 2."""
     parser = argparse.ArgumentParser(prog="python -m steps.compile", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--max-accuracy-drop", type=share, default=0.01)
-    parser.add_argument("--min-agreement", type=share, default=0.97)
+    parser.add_argument("--max-accuracy-drop", type=share, default=0.02)
+    parser.add_argument("--min-agreement", type=share, default=0.95)
     parser.add_argument("--max-auroc-drop", type=share, default=0.01)
     parser.add_argument(
         "--neo-target", default="none", help="none, or Neo's name of a device, such as ml_c5"

@@ -75,7 +75,7 @@ def test_a_shift_of_energy_is_reported_as_a_change_of_the_rejection_rate() -> No
     ],
 )
 def test_every_missed_bound_is_named_with_its_figure(changes: dict[str, float], words: str) -> None:
-    verdict = judge({**FINE, **changes}, Bounds())
+    verdict = judge({**FINE, **changes}, Bounds(0.01, 0.97, 0.01))
     assert (verdict["passed"], verdict["message"]) == (0, words)
 
 
