@@ -26,7 +26,7 @@ _EXTRAS = {
     "numpy": "edge",
     "onnxruntime": "edge",
     "tokenizers": "edge",
-    "matplotlib": "processing",
+    "matplotlib": "local",
     "mlflow": "processing",
 }
 """Which extra brings a package that a command needs."""

@@ -206,7 +206,7 @@ def hide(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     ("package", "words", "extra"),
     [
         ("sagemaker", ("show", "--json"), "slm-edge[local]"),
-        ("matplotlib", ("show", "--definition", "{file}", "--diagram", "a.png"), "[processing]"),
+        ("matplotlib", ("show", "--definition", "{file}", "--diagram", "a.png"), "[local]"),
     ],
 )
 def test_a_missing_package_is_one_sentence_with_its_extra(
