@@ -171,8 +171,8 @@ def _properties(
         "model_data_url": config.model_data_url,
         "evaluation_url": _input_url(job, "evaluation", "evaluation.json"),
         "prepared_url": _input_url(job, "prepared"),
-        **_flat("hyperparameter", training.get("hyperparameters")),
-        **_flat("version", training.get("versions")),
+        "versions": " ".join(f"{k}={v}" for k, v in _items(training.get("versions"))),
+        **{f"hyperparameter.{k}": v for k, v in _items(training.get("hyperparameters"))},
     }
     return {name: str(value) for name, value in found.items() if value not in (None, "")}
 
@@ -183,9 +183,8 @@ def _commit(training: dict[str, Any]) -> str:
     return next((commit for commit in commits if commit not in (None, "", "unknown")), "")
 
 
-def _flat(prefix: str, values: Any) -> dict[str, Any]:
-    items = values.items() if isinstance(values, dict) else ()
-    return {f"{prefix}.{name}": value for name, value in items}
+def _items(values: Any) -> list[tuple[str, Any]]:
+    return list(values.items()) if isinstance(values, dict) else []
 
 
 def _job(path: Path | None) -> dict[str, Any]:

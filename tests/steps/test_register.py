@@ -131,7 +131,7 @@ def test_a_version_records_figures_data_commit_parameters_and_lineage(
     assert version.tags["dataset_sha256"] == DATASET
     assert version.tags["commit"] == "abc123"
     assert version.tags["hyperparameter.epochs"] == "3"
-    assert version.tags["version.torch"] == "2.13.0"
+    assert version.tags["versions"] == "torch=2.13.0"
     assert version.tags["rows.train"] == "21"
     assert version.tags["training_job"] == "pipelines-abcdefgh1234-TrainModel-x8"
     assert version.tags["job_name"] == "pipelines-abcdefgh1234-RegisterModel-x9"
