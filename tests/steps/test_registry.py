@@ -455,6 +455,32 @@ def test_an_endpoint_that_does_not_answer_is_one_sentence(
         registry.champion()
 
 
+def test_the_register_step_is_the_same_with_sagemaker(aws, tmp_path: Path) -> None:
+    from steps.archive import pack
+    from steps.register.config import RegisterConfig, RegisterPaths
+    from steps.register.register import register
+    from tests.steps.test_register import write_evaluation, write_model
+
+    pack(write_model(tmp_path / "trained"), tmp_path / "model" / "model.tar.gz")
+    paths = RegisterPaths(tmp_path / "model", write_evaluation(tmp_path / "evaluation"))
+    url = f"s3://{BUCKET}/train-1/output/model.tar.gz"
+    config = RegisterConfig(GROUP, "Approved", model_data_url=url, execution_id="execution-1")
+    registration = register(paths, config)
+    assert register(paths, config) == registration
+    assert registration["registry"] == "sagemaker"
+    assert registration["model_package"].endswith(f":model-package/{GROUP}/1")
+    registry = open_registry(GROUP)
+    champion = registry.champion()
+    assert champion is not None
+    assert champion.metrics["accuracy"] == 0.97
+    downloaded = registry.download(champion, tmp_path / "downloaded") / "model.tar.gz"
+    assert sha256_of(downloaded) == registration["model_sha256"]
+    described = aws("sagemaker").describe_model_package(ModelPackageName=champion.name)
+    properties = described["CustomerMetadataProperties"]
+    assert properties["training_job"] == "train-1"
+    assert properties["versions"] == "torch=2.13.0"
+
+
 # ---- which registry
 
 
