@@ -65,7 +65,7 @@ def parameters(settings: Settings) -> tuple[Parameter, ...]:
         Parameter("InputData", settings.default_input_data, "S3 folder with one snapshot of raw/"),
         Parameter("BaseModel", "all-MiniLM-L6-v2", "Encoder or decoder that is fine-tuned"),
         Parameter("FineTuning", "lora", "What is trained", ("lora", "qlora", "full")),
-        Parameter("Epochs", 3, "Passes over the data, at most; training may stop earlier"),
+        Parameter("Epochs", 4, "Passes over the data, at most; training may stop earlier"),
         Parameter("LearningRate", 0.0, "Peak rate of the encoder; 0 takes what suits FineTuning"),
         Parameter("BatchSize", 32, "Utterances a step"),
         Parameter("LoraRank", 16, "Rank of the adapter"),

@@ -37,7 +37,7 @@ class TrainingConfig:
     """``lora``: an adapter on every linear layer. ``qlora``: the same over 4-bit weights, on a
     CUDA GPU with bitsandbytes. ``full``: all weights."""
 
-    epochs: int = 3
+    epochs: int = 4
     """Passes over the training rows, at most; see ``patience``."""
 
     learning_rate: float = 0.0
