@@ -28,6 +28,7 @@ from steps.train.data import PreparedData, epoch_batches, join
 from steps.train.group import Group
 from steps.train.inference import Figures, figures_of, logits_of_rows
 from steps.train.model import computing_in, trained_tensors
+from steps.train.optimizer import make_optimizer, rate_share, set_learning_rates
 from steps.train.progress import ProgressLine
 
 OnEpoch = Callable[[int, int, Figures], None]
@@ -92,7 +93,7 @@ class Loop:
         self._checkpoints, self._on_epoch = checkpoints, on_epoch
         self._trained = trained_tensors(model)
         self._parameters = list(self._trained.values())
-        self._optimizer = _optimizer(self._trained, config)
+        self._optimizer = make_optimizer(self._trained, config)
         self._average: dict[str, Tensor] = {}
         self._best: dict[str, Tensor] = {}
         self._validated = join(data.validation, data.out_of_scope)
@@ -148,7 +149,7 @@ class Loop:
                     epoch=state.epoch,
                     step=state.steps,
                     loss=(so_far - shown) / max(shown_utterances, 1),
-                    learning_rate=config.encoder_learning_rate * self._rate_share(state.steps),
+                    learning_rate=self._learning_rate(),
                 )
                 shown, shown_utterances = so_far, 0
             if self._stop_wanted:
@@ -177,9 +178,7 @@ class Loop:
         self._share_gradients()
         if config.clip_norm:
             nn.utils.clip_grad_norm_(self._parameters, config.clip_norm)
-        rate_share = self._rate_share(self._state.steps)
-        for parameters in self._optimizer.param_groups:
-            parameters["lr"] = parameters["peak_lr"] * rate_share
+        set_learning_rates(self._optimizer, rate_share(self._state.steps, self._total, config))
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self._update_average()
@@ -199,17 +198,10 @@ class Loop:
             gradient.copy_(part.view_as(gradient))
         self._stop_wanted = bool(flat[-1] > 0)
 
-    def _rate_share(self, step: int) -> float:
-        """The share of the peak learning rate that step number ``step`` is taken with."""
-        warmup = round(self._total * self._config.warmup_share)
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        if self._config.schedule == "constant":
-            return 1.0
-        done = (step - warmup) / max(self._total - warmup, 1)
-        if self._config.schedule == "linear":
-            return max(1.0 - done, 0.0)
-        return 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
+    def _learning_rate(self) -> float:
+        """The encoder's, of the step that was taken last."""
+        share = rate_share(self._state.steps - 1, self._total, self._config)
+        return self._config.encoder_learning_rate * share
 
     def _update_average(self) -> None:
         if not self._average:
@@ -243,7 +235,8 @@ class Loop:
         shown = {name: value for name, value in figures.items() if name != "epoch"}
         self.progress.figures(state.epoch, shown)
         if self._on_epoch is not None and group.leads:
-            self._on_epoch(state.epoch, state.steps, shown)
+            rate = {"learning_rate": self._learning_rate()}
+            self._on_epoch(state.epoch, state.steps, shown | rate)
         state.epoch, state.batch, state.loss_sum = state.epoch + 1, 0, 0.0
 
     def _validate(self) -> Figures:
@@ -382,20 +375,3 @@ def _step_seed(seed: int, step: int, rank: int) -> int:
     """A seed of its own for every step of every process; torch's take 63 bits."""
     digest = hashlib.sha256(f"{seed}/{step}/{rank}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
-
-
-def _optimizer(trained: dict[str, nn.Parameter], config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW with a rate for the head and one for the rest; only matrices decay."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, value in trained.items():
-        peak = config.head_learning_rate if name.startswith("head.") else 0.0
-        peak = peak or config.encoder_learning_rate
-        decay = config.weight_decay if value.ndim > 1 else 0.0
-        groups.setdefault((peak, decay), []).append(value)
-    return torch.optim.AdamW(
-        [
-            {"params": values, "peak_lr": peak, "weight_decay": decay}
-            for (peak, decay), values in groups.items()
-        ],
-        fused=True,  # one kernel for the adapter's many small tensors
-    )

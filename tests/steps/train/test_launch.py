@@ -36,23 +36,27 @@ def container(tmp_path, repository, tiny_prepared, tiny_base_model):
     (root / "input/config").mkdir()
     (root / "input/data/prepared").symlink_to(tiny_prepared)
     (root / "input/data/base-model").symlink_to(tiny_base_model)
-    return Container(root, repository)
+    container = Container(root, repository)
+    yield container
+    container.clean_up()
 
 
 class Container:
     def __init__(self, root: Path, repository: Path) -> None:
         self.root, self._repository = root, repository
+        self._started: list[subprocess.Popen[str]] = []
 
     def start(self, *arguments: str, **hyperparameters: str) -> subprocess.Popen[str]:
         path = self.root / "input/config/hyperparameters.json"
-        path.write_text(json.dumps({"epochs": "2", "batch_size": "4"} | hyperparameters))
+        defaults = {"epochs": "2", "batch_size": "4", "refit": "false"}
+        path.write_text(json.dumps(defaults | hyperparameters))
         environment = os.environ | {
             "SLM_ML_ROOT": str(self.root),
             "PYTHONPATH": str(self._repository),
             "OMP_NUM_THREADS": "1",
         }
         environment.pop("MLFLOW_TRACKING_URI", None)
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "steps.train", *arguments],
             env=environment,
             cwd=self.root,
@@ -60,6 +64,16 @@ class Container:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self._started.append(process)
+        return process
+
+    def clean_up(self) -> None:
+        """Kill what a failed test left running; workers end with their launcher."""
+        for process in self._started:
+            process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
 
     def run(self, *arguments: str, **hyperparameters: str) -> tuple[int, str]:
         process = self.start(*arguments, **hyperparameters)
@@ -161,7 +175,7 @@ def test_two_processes_train_what_one_trains(container, tmp_path, tiny_base_mode
     assert output.count("validation_accuracy=") == 3, "only the leading process speaks"
     torch.set_num_threads(1)
     alone = train(
-        TrainingConfig(base_model=str(base), precision="fp32", batch_size=5, epochs=2),
+        TrainingConfig(base_model=str(base), precision="fp32", batch_size=5, epochs=2, refit=False),
         TrainingFolders(tiny_prepared, tmp_path / "alone"),
     )
     record = json.loads((container.root / "model/training.json").read_text())

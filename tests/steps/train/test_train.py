@@ -48,7 +48,15 @@ def config_of(base, **arguments):
 
 
 def arguments_of(base):
-    return {"base_model": str(base), "batch_size": 4, "epochs": 2, "learning_rate": 0.01}
+    # refit is off but where it is tested, so that the written model is the measured one
+    return {
+        "base_model": str(base),
+        "batch_size": 4,
+        "epochs": 2,
+        "learning_rate": 0.01,
+        "average_decay": 0.0,
+        "refit": False,
+    }
 
 
 def weights(folder: Path):
@@ -180,14 +188,16 @@ def test_without_validation_rows_the_last_weights_are_kept_and_nothing_is_reject
 
 
 def test_training_stops_early_and_keeps_the_best_epoch(job, capsys):
-    result, folder = job(epochs=30, patience=1, learning_rate=0.3, head_learning_rate=0.9)
+    rates = {"learning_rate": 0.3, "head_learning_rate": 0.9}  # far too high, on purpose
+    result, folder = job(epochs=30, patience=1, precision="fp32", **rates)
     record = json.loads((folder / "training.json").read_text())
     assert len(result.history) < 30
     assert record["best_epoch"] == len(result.history) - 1
     assert "Stopped early" in capsys.readouterr().out
     best = result.history[record["best_epoch"] - 1]
-    assert best["validation_accuracy"] == max(
-        epoch["validation_accuracy"] for epoch in result.history
+    assert result.metrics["validation_loss"] == pytest.approx(best["validation_loss"], rel=1e-3)
+    assert result.metrics["validation_loss"] != pytest.approx(
+        result.history[-1]["validation_loss"], rel=1e-3
     )
 
 
@@ -328,6 +338,37 @@ def test_a_mounted_model_folder_that_cannot_be_replaced_is_filled_instead(
     assert not (tmp_path / ".model.partial").exists()
 
 
+def test_refitting_changes_the_weights_but_not_what_was_measured(job):
+    held_back, first = job("first")
+    refitted, second = job("second", refit=True)
+    assert refitted.metrics == held_back.metrics
+    assert refitted.rule == held_back.rule
+    assert refitted.history == held_back.history
+    assert not same(first, second)
+    record = json.loads((second / "training.json").read_text())
+    assert len(record["refit"]["history"]) == record["best_epoch"]
+
+
+def test_a_job_stopped_while_refitting_ends_with_the_same_model(job, tmp_path, monkeypatch):
+    _, expected = job("undisturbed", refit=True)
+    step = loop_module.Loop._step
+    calls = 0
+
+    def interrupted(self, batch):
+        nonlocal calls
+        calls += 1
+        if calls == 13:  # ten to choose, then the third of the refit
+            os.kill(os.getpid(), signal.SIGTERM)
+        step(self, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop_module.Loop, "_step", interrupted)
+        with pytest.raises(SystemExit):
+            job("model", refit=True, checkpoints=tmp_path / "checkpoints")
+    _, folder = job("model", refit=True, checkpoints=tmp_path / "checkpoints")
+    assert same(expected, folder)
+
+
 def test_mlflow_is_told_the_figures_and_how_a_job_ended(job, tmp_path, monkeypatch):
     from mlflow.tracking import MlflowClient
 
@@ -345,7 +386,9 @@ def test_mlflow_is_told_the_figures_and_how_a_job_ended(job, tmp_path, monkeypat
     assert runs["bad"].info.status == "FAILED"
     metrics = runs["good"].data.metrics
     assert metrics["validation_accuracy"] == result.metrics["validation_accuracy"]
-    assert {"train_loss", "validation_loss", "out_of_scope_auroc", "seconds"} <= metrics.keys()
+    assert {
+        "train_loss", "validation_loss", "out_of_scope_auroc", "seconds", "learning_rate",
+    } <= metrics.keys()  # fmt: skip
     assert runs["good"].data.params["epochs"] == "1"
 
 
