@@ -246,11 +246,11 @@ class Loop:
         return figures_of(logits[:count], labels, logits[count:])
 
     def _is_best(self, figures: Figures) -> bool:
+        """By loss: accuracy on a few hundred validation rows is too coarse to rank epochs."""
         if self._state.best_epoch < 0:
             return True
         best = self._state.history[self._state.best_epoch]
-        ranks = [(f["validation_accuracy"], -f["validation_loss"]) for f in (figures, best)]
-        return ranks[0] > ranks[1]
+        return figures["validation_loss"] < best["validation_loss"]
 
     def _exhausted(self) -> bool:
         patience, validated = self._config.patience, len(self._data.validation) > 0
