@@ -158,7 +158,7 @@ class IntentClassifier:
         if top_k < 1:
             raise InputError(f"top_k must be 1 or more, not {top_k}.")
         if isinstance(text, str):
-            return self._answer(self.logits([text])[0], top_k)
+            return self._answer(self._run([self._encode(text, 0)])[0], top_k)
         return [self._answer(row, top_k) for row in self.logits(text)]
 
     def logits(self, texts: Sequence[str], *, batch: int = BATCH) -> NDArray[np.float32]:

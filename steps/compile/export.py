@@ -130,10 +130,15 @@ def traceable(model: IntentModel) -> Exportable:
 
 def _fuse(plain: Path, path: Path, heads: int, hidden: int) -> int:
     from onnxruntime.transformers import optimizer
+    from onnxruntime.transformers.fusion_options import FusionOptions
 
+    # on a CPU these two are slower than what they replace; edge/folder.py says how much
+    wanted = FusionOptions("bert")
+    wanted.enable_skip_layer_norm = wanted.enable_bias_skip_layer_norm = False
+    wanted.enable_bias_gelu = False
     with quiet():
         fused = optimizer.optimize_model(
-            str(plain), model_type="bert", num_heads=heads, hidden_size=hidden, opt_level=0
+            str(plain), "bert", heads, hidden, opt_level=0, optimization_options=wanted
         )
         fused.save_model_to_file(str(path))
     return sum(node.op_type == "Attention" for node in fused.model.graph.node)
