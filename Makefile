@@ -53,7 +53,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 typecheck: $(READY)
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 synth: $(READY)
 	@mkdir -p build

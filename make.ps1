@@ -46,7 +46,7 @@ function Invoke-Target([string]$Name) {
             Invoke-Tool ruff @("format", "--check", ".")
             Invoke-Tool lint-imports @()
         }
-        "typecheck" { Invoke-Setup; Invoke-Tool pyright @() }
+        "typecheck" { Invoke-Setup; Invoke-Tool pyright @("--pythonpath", (Join-Path $Bin "python.exe")) }
         "synth" {
             Invoke-Setup
             New-Item -ItemType Directory -Force build | Out-Null
