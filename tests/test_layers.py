@@ -14,22 +14,29 @@ from packaging.utils import canonicalize_name
 
 STEPS_THAT_TRAIN = {"train"}
 
-IMPORT_EVERYTHING = """
+IMPORT_EVERYTHING = '''
 import importlib, importlib.abc, json, sys
 refused, modules = json.loads(sys.stdin.read())
 
 class OnlyTheLayer(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        top = name.partition(".")[0]
-        if top in refused:
-            raise ModuleNotFoundError(f"{name} is not among this layer's dependencies", name=name)
-        return None
+    """A finder that does not see what another layer's dependencies brought."""
 
-sys.meta_path.insert(0, OnlyTheLayer())
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in refused:
+            return None
+        return self.finder.find_spec(name, path, target)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+sys.meta_path[:] = [OnlyTheLayer(f) for f in sys.meta_path if hasattr(f, "find_spec")]
 for module in modules:
     importlib.import_module(module)
 print(len(modules))
-"""
+'''
 
 
 def distributions_of(extra: str) -> set[str]:
