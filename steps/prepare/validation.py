@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge.cleaning import INVISIBLE
 from steps.contract import OUT_OF_SCOPE, write_json
-from steps.prepare.cleaning import INVISIBLE
 from steps.prepare.config import PrepareConfig
 
 SAMPLE_ROWS = 20_000

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.cleaning import clean
-from steps.prepare import cleaning as prepare
 
 HARD = st.text(
     st.one_of(
@@ -16,12 +15,6 @@ HARD = st.text(
     ),
     max_size=30,
 )
-
-
-@given(HARD)
-@settings(max_examples=200, deadline=None)
-def test_the_device_cleans_as_prepare_cleaned_what_the_model_was_trained_on(text: str) -> None:
-    assert clean(text) == prepare.clean(text)
 
 
 @given(HARD)
