@@ -1,6 +1,6 @@
 """The prepared rows as *train* uses them, and the order in which it walks through them.
 
-Rows come from ``prepared/`` (see DESIGN.md). Batches hold utterances of like length, so that
+Rows come from ``prepared/`` (docs/architecture.md). Batches hold utterances of like length, so that
 little time goes into padding, and their order depends on the seed and the epoch alone: a job
 that resumes at (epoch, step) sees the batches that it would have seen. What it leaves out:
 sharding by file; every process reads all rows and takes its share of each batch.
