@@ -301,5 +301,6 @@ class _Story:
             arguments={
                 "--component-name": self._settings.component_name,
                 "--publisher": self._settings.publisher,
+                "--artifact-prefix": f"s3://{self._settings.deployments_bucket}/components",
             },
         )

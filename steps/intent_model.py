@@ -138,7 +138,9 @@ def load_tokenizer(folder: Path) -> Any:
     path = folder / "tokenizer" / "tokenizer.json"
     if not path.is_file():
         raise StepError(f"The tokenizer of the model is missing: {path} does not exist.")
-    return Tokenizer.from_file(str(path))
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_padding()
+    return tokenizer
 
 
 @torch.inference_mode()
