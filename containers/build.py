@@ -5,8 +5,9 @@
 
 It takes docker, podman or buildah, the first of them that works. These variables change what it
 does: ``SLM_CONTAINER_TOOL`` names the tool, ``SLM_BUILD_FLAGS`` adds options to its build command,
-``SLM_TORCH=cuda`` gives the training image the torch build with CUDA. The standard library is all
-it needs. What it leaves out: pushing; the delivery pipeline tags and pushes by commit.
+``SLM_TORCH_INDEX`` is the address of an index with torch's CPU build, ``SLM_TORCH=cuda`` gives the
+training image the build with CUDA all the same. The standard library is all it needs. What it
+leaves out: pushing; the delivery pipeline tags and pushes by commit.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from pathlib import Path
 IMAGES = ("processing", "training")
 TOOLS = ("docker", "podman", "buildah")
 ROOT = Path(__file__).resolve().parent.parent
-TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
 class BuildError(Exception):
@@ -69,8 +69,9 @@ def build_command(
     verb = "bud" if Path(tool).name == "buildah" else "build"
     options = ["--file", str(root / "containers" / name / "Dockerfile"), "--tag", tag(name)]
     options += ["--build-arg", f"COMMIT={commit}"]
-    if name == "training" and environment.get("SLM_TORCH", "cpu") != "cuda":
-        options += ["--build-arg", f"TORCH_INDEX={TORCH_CPU_INDEX}"]
+    index = environment.get("SLM_TORCH_INDEX", "")
+    if index and not (name == "training" and environment.get("SLM_TORCH") == "cuda"):
+        options += ["--build-arg", f"TORCH_INDEX={index}"]
     # last, so that they win over the ones above
     options += shlex.split(environment.get("SLM_BUILD_FLAGS", ""))
     return [tool, verb, *options, str(root)]

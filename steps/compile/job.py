@@ -98,7 +98,6 @@ def _compile(
     started = time.monotonic()
     attention_nodes = export(model, full / MODEL)
     _say(f"exported to ONNX, {attention_nodes} attention blocks fused", started)
-    tokenizer.no_padding()  # a tokenizer's file may ask for it
     tokenizer.enable_truncation(rule.max_length)
     rows = [tokenizer.encode(text).ids for text in parity.training_texts(paths.prepared, SAMPLE)]
     smooth = scratch / "equalized.onnx"

@@ -102,7 +102,6 @@ class Classifier:
 
         model, rule = load(folder)
         tokenizer = load_tokenizer(folder)
-        tokenizer.no_padding()
         tokenizer.enable_truncation(rule.max_length)
         pad_id = getattr(model.encoder.config, "pad_token_id", None)
         return cls(model, rule, tokenizer, 0 if pad_id is None else pad_id)

@@ -2,8 +2,8 @@
 
 Logits then are cosines to class centroids times ``head_scale``: a nearest-centroid classifier
 before anything is trained (Snell et al. 2017, arXiv:1703.05175, with cosines), which spares the
-epochs that a head of random rows needs (on CLINC150 it starts at about 92 % of
-validation utterances, with nothing trained).
+epochs that a head of random rows needs (on CLINC150 it starts at about 92 %
+of validation utterances, with nothing trained).
 """
 
 from __future__ import annotations

@@ -72,13 +72,14 @@ def test_the_command_names_file_tag_commit_and_context(
 
 
 def test_training_on_this_machine_gets_torch_for_cpus_unless_told(tmp_path: Path) -> None:
-    def options(**environment: str) -> str:
-        made = build_command(
-            "podman", "training", root=tmp_path, commit="a", environment=environment
-        )
+    def options(name: str = "training", **environment: str) -> str:
+        given = {"SLM_TORCH_INDEX": "https://index.example/cpu", **environment}
+        made = build_command("podman", name, root=tmp_path, commit="a", environment=given)
         return " ".join(made)
 
-    assert "TORCH_INDEX=https://download.pytorch.org/whl/cpu" in options()
+    assert "TORCH_INDEX=https://index.example/cpu" in options()
+    assert "TORCH_INDEX=https://index.example/cpu" in options("processing", SLM_TORCH="cuda")
+    assert "TORCH_INDEX" not in options(SLM_TORCH_INDEX="")
     assert "TORCH_INDEX" not in options(SLM_TORCH="cuda")
     assert options(SLM_BUILD_FLAGS="--build-arg 'A=b c'").index("A=b c") > options().index("TORCH")
 
