@@ -16,7 +16,7 @@ from typing import Any
 
 from pipeline.parameters import Parameter
 from pipeline.sdk import offline_session, sdk
-from pipeline.settings import Settings
+from pipeline.settings import RoleKind, Settings
 
 PROCESSING_FOLDER = "/opt/ml/processing"  # where a Processing job's inputs and outputs are mounted
 CHECKPOINT_FOLDER = "/opt/ml/checkpoints"
@@ -95,6 +95,7 @@ class Builder:
         description: str,
         *,
         module: str,
+        role: RoleKind,
         instance_type: Variable,
         inputs: Mapping[str, Variable],
         output: str,
@@ -114,7 +115,7 @@ class Builder:
         """
         settings = self._settings
         processor = sdk("core.processing:Processor")(
-            role=settings.execution_role_arn,
+            role=settings.role_arn(role),
             image_uri=settings.processing_image,
             entrypoint=["python", "-m", module],
             instance_type=instance_type,
@@ -161,6 +162,7 @@ class Builder:
         description: str,
         *,
         module: str,
+        role: RoleKind,
         instance_type: Variable,
         instance_count: Variable,
         channels: Mapping[str, Variable],
@@ -176,7 +178,7 @@ class Builder:
         settings, configs = self._settings, "core.training.configs"
         trainer = sdk("train.model_trainer:ModelTrainer")(
             training_image=settings.training_image,
-            role=settings.execution_role_arn,
+            role=settings.role_arn(role),
             base_job_name=name,
             sagemaker_session=self._session,
             compute=sdk(f"{configs}:Compute")(

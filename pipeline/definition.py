@@ -82,6 +82,7 @@ class _Story:
             "Checks, cleans, splits and tokenizes the utterances; every refused row is kept with "
             "its reason.",
             module="steps.prepare",
+            role="processing",
             instance_type=self._given["ProcessingInstanceType"],
             inputs={"raw": self._given["InputData"], **self._base_model},
             output="prepared",
@@ -99,6 +100,7 @@ class _Story:
             "Fine-tunes the base model on the training split, on spot capacity; an interrupted "
             "job goes on from its last checkpoint.",
             module="steps.train",
+            role="training",
             instance_type=self._given["TrainingInstanceType"],
             instance_count=self._given["TrainingInstanceCount"],
             channels={"prepared": prepare.output("prepared"), **self._base_model},
@@ -122,6 +124,7 @@ class _Story:
             "Measures the model on the test split beside a TF-IDF baseline and the champion, and "
             "writes the report.",
             module="steps.evaluate",
+            role="processing",
             instance_type=self._given["ProcessingInstanceType"],
             inputs={"model": train.model, "prepared": prepare.output("prepared")},
             output="evaluation",
@@ -193,6 +196,7 @@ class _Story:
             "Register the model",
             "Adds the model to the registry with its figures, data, parameters and lineage.",
             module="steps.register",
+            role="registration",
             instance_type=self._given["ProcessingInstanceType"],
             inputs={
                 "model": train.model,
@@ -226,6 +230,7 @@ class _Story:
             "Exports to ONNX, quantizes to int8 and scores the result with the code that the "
             "device runs.",
             module="steps.compile",
+            role="registration",
             instance_type=self._given["ProcessingInstanceType"],
             inputs={
                 "model": train.model,
@@ -242,7 +247,7 @@ class _Story:
                 "--neo-target": self._text("NeoTarget"),
             },
             environment={
-                "SLM_NEO_ROLE": self._settings.execution_role_arn,
+                "SLM_NEO_ROLE": self._settings.role_arn("registration"),
                 "SLM_NEO_OUTPUT": f"s3://{self._settings.model_bucket}/neo",
             },
             calls_aws=True,
@@ -292,6 +297,7 @@ class _Story:
             "Package the component",
             "Packs the compiled model and its runtime into one Greengrass component.",
             module="steps.package",
+            role="processing",
             instance_type=self._given["ProcessingInstanceType"],
             inputs={
                 "compiled": compiled.output("compiled"),

@@ -8,34 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.sections import PROCESSING_INSTANCES, TRAINING_INSTANCES
 from pipeline.settings import Settings
 
-PROCESSING_INSTANCES = (
-    "ml.m5.large",
-    "ml.m5.xlarge",
-    "ml.m5.2xlarge",
-    "ml.m5.4xlarge",
-    "ml.c5.xlarge",
-    "ml.c5.2xlarge",
-    "ml.c5.4xlarge",
-    "ml.r5.xlarge",
-    "ml.r5.2xlarge",
-)
-TRAINING_INSTANCES = (
-    "ml.m5.xlarge",
-    "ml.m5.2xlarge",
-    "ml.m5.4xlarge",
-    "ml.c5.2xlarge",
-    "ml.c5.4xlarge",
-    "ml.c5.9xlarge",
-    "ml.g4dn.xlarge",
-    "ml.g5.xlarge",
-    "ml.g5.2xlarge",
-    "ml.g5.12xlarge",
-    "ml.g6.xlarge",
-    "ml.g6.2xlarge",
-    "ml.p4d.24xlarge",
-)
 NEO_TARGETS = (
     "none",
     "ml_m4",

@@ -15,16 +15,22 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
+
+from pipeline.sections import (
+    Budget,
+    Identity,
+    Images,
+    Network,
+    Processing,
+    Retraining,
+    S3Uri,
+    Section,
+    Studio,
+    Training,
+    pattern,
+)
 
 ENVIRONMENTS = Path(__file__).resolve().parent / "environments"
 PROJECT = "slm-edge"
@@ -37,113 +43,75 @@ BucketPurpose = Literal[
     "slm-model-artifacts",
     "slm-edge-deployments",
     "slm-pipeline-artifacts",
+    "slm-access-logs",
 ]
+RoleKind = Literal["pipeline", "processing", "training", "registration", "retraining"]
+ROLE_KINDS: tuple[RoleKind, ...] = (
+    "pipeline",
+    "processing",
+    "training",
+    "registration",
+    "retraining",
+)
+ImageName = Literal["processing", "training"]
 
 
 class SettingsError(Exception):
     """A setting that is wrong: one sentence with the key, the value and the rule."""
 
 
-def _pattern(pattern: str) -> StringConstraints:
-    return StringConstraints(pattern=pattern, strict=True)
-
-
-def _instance_type(value: str) -> str:
-    if not value.startswith("ml."):
-        raise ValueError("must be a SageMaker instance type such as ml.m5.xlarge")
-    return value
-
-
-InstanceType = Annotated[str, AfterValidator(_instance_type)]
-S3Uri = Annotated[str, _pattern(r"^s3://[a-z0-9.-]{3,63}(/.*)?$")]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Processing(_Section):
-    """The machine of every Processing job."""
-
-    instance_type: InstanceType = "ml.m5.xlarge"
-    volume_gb: int = Field(default=30, ge=1, le=16384)
-    max_runtime_seconds: int = Field(default=3600, ge=60, le=432000)
-
-
-class Training(_Section):
-    """The machine of the Training job."""
-
-    instance_type: InstanceType = "ml.m5.2xlarge"
-    volume_gb: int = Field(default=50, ge=1, le=16384)
-    max_runtime_seconds: int = Field(default=14400, ge=60, le=432000)
-    spot: bool = True
-    max_wait_seconds: int = Field(default=28800, ge=60)
-    """Spot only: waiting for capacity and running, together."""
-
-    @model_validator(mode="after")
-    def _waits_at_least_as_long_as_it_runs(self) -> Self:
-        if self.spot and self.max_wait_seconds < self.max_runtime_seconds:
-            raise ValueError(
-                f"max_wait_seconds {self.max_wait_seconds} must be at least max_runtime_seconds "
-                f"{self.max_runtime_seconds}"
-            )
-        return self
-
-
-class Network(_Section):
-    """Where jobs run. Empty: SageMaker's own network."""
-
-    subnets: list[Annotated[str, _pattern(r"^subnet-[0-9a-f]+$")]] = []
-    security_groups: list[Annotated[str, _pattern(r"^sg-[0-9a-f]+$")]] = []
-    isolated: bool = True
-    """No network for the jobs that call no AWS API (prepare, train, package). The base model then
-    comes from the image or from ``base_model_uri``, not from a model hub."""
-
-    @model_validator(mode="after")
-    def _has_both_or_neither(self) -> Self:
-        if bool(self.subnets) != bool(self.security_groups):
-            raise ValueError("subnets and security_groups must be given together")
-        return self
-
-
-class Settings(_Section):
+class Settings(Section):
     """Everything that differs between environments; the rest is derived from it."""
 
     environment: EnvironmentName
-    account: Annotated[str, _pattern(r"^[0-9]{12}$")]
-    region: Annotated[str, _pattern(r"^[a-z]{2}(-[a-z]+)+-[0-9]$")]
-    kms_key: Annotated[str, _pattern(r"^(key/[0-9a-z-]+|alias/[0-9A-Za-z/_-]+)$")]
-    """The part of the key's ARN after the account: ``key/<id>`` or ``alias/<name>``."""
-    image_tag: Annotated[str, _pattern(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")] = "latest"
+    account: Annotated[str, pattern(r"^[0-9]{12}$")]
+    region: Annotated[str, pattern(r"^[a-z]{2}(-[a-z]+)+-[0-9]$")]
+    kms_key: Annotated[str, pattern(r"^$|^key/[0-9a-z-]+$|^alias/[0-9A-Za-z/_-]+$")] = ""
+    """The part of the key's ARN after the account, ``key/<id>`` or ``alias/<name>``; when left
+    out, the alias that the foundation stack gives its key."""
+    image_tag: Annotated[str, pattern(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")] = "latest"
     image_registry: str | None = None
     """Where images are pulled from; the account's own ECR when left out."""
     base_model_uri: S3Uri | None = None
     """A folder with a Hugging Face model, given to *prepare* and *train*; when left out they use
     the model that their image carries."""
-    component_name: Annotated[str, _pattern(r"^[A-Za-z0-9_.-]{1,128}$")] = "slm.edge.IntentModel"
+    component_name: Annotated[str, pattern(r"^[A-Za-z0-9_.-]{1,128}$")] = "slm.edge.IntentModel"
     publisher: str = Field(default=PROJECT, min_length=1)
     cache_days: int = Field(default=30, ge=1, le=365)
     processing: Processing = Processing()
     training: Training = Training()
     network: Network = Network()
-    tags: dict[str, str] = {}
+    budget: Budget = Budget()
+    retraining: Retraining = Retraining()
+    identity: Identity = Identity()
+    studio: Studio = Studio()
+    images: Images = Images()
+    max_parallel_steps: int = Field(default=4, ge=1, le=50)
+    retain_data: bool = True
+    """Whether buckets and key outlive their stack."""
+    ask_above_usd: float = Field(default=1.0, ge=0, strict=False)
+    """``slm start`` asks before an execution that is estimated to cost more."""
+    tags: dict[str, str] = Field(default={})
 
     @classmethod
     def load(cls, environment: str) -> Settings:
-        """Read a shipped environment.
+        """Read an environment.
 
         Args:
-            environment: ``local``, ``dev``, ``staging`` or ``prod``.
+            environment: ``local``, ``dev``, ``staging`` or ``prod``, or the path of a file of
+                one's own, which ends in ``.toml``.
 
         Raises:
             SettingsError: There is no such environment, or its file breaks a rule.
         """
+        if environment.endswith(".toml"):
+            return cls.read(Path(environment))
         path = ENVIRONMENTS / f"{environment}.toml"
         known = sorted(file.stem for file in ENVIRONMENTS.glob("*.toml"))
         if environment not in known:
             raise SettingsError(
                 f"environment {environment!r} is not one of {', '.join(known)}: "
-                f"add {path} or choose one of those."
+                "choose one of those, or give the path of a .toml file."
             )
         return cls.read(path)
 
@@ -172,9 +140,15 @@ class Settings(_Section):
 
     @model_validator(mode="after")
     def _has_no_bucket_name_that_is_too_long(self) -> Self:
-        for name in self.buckets.values():
+        for name in (*self.buckets.values(), self.access_log_bucket):
             if len(name) > MAX_BUCKET_NAME:
                 raise ValueError(f"bucket {name} has {len(name)} characters, more than 63")
+        return self
+
+    @model_validator(mode="after")
+    def _tells_somebody_what_it_costs(self) -> Self:
+        if self.environment != "local" and not self.budget.recipients:
+            raise ValueError("budget.recipients is empty: add a mail address that is told")
         return self
 
     # Names, one property each -------------------------------------------------------------
@@ -204,17 +178,71 @@ class Settings(_Section):
     def model_package_group_arn(self) -> str:
         return self._arn("sagemaker", f"model-package-group/{self.model_package_group}")
 
-    @property
-    def execution_role_name(self) -> str:
-        return f"{self.name}-pipeline"
+    def stack_name(self, part: str) -> str:
+        """``slm-edge-dev-foundation``"""
+        return f"{self.name}-{part}"
+
+    def role_name(self, kind: RoleKind) -> str:
+        """``pipeline`` runs the pipeline, ``processing``, ``training`` and ``registration`` its
+        jobs; ``retraining`` starts it."""
+        return f"{self.name}-{kind}"
+
+    def role_arn(self, kind: RoleKind) -> str:
+        return self._iam(f"role/{self.role_name(kind)}")
 
     @property
-    def execution_role_arn(self) -> str:
-        return f"arn:{self.partition}:iam::{self.account}:role/{self.execution_role_name}"
+    def boundary_name(self) -> str:
+        """The permissions boundary of every role."""
+        return f"{self.name}-boundary"
+
+    @property
+    def boundary_arn(self) -> str:
+        return self._iam(f"policy/{self.boundary_name}")
+
+    @property
+    def kms_alias(self) -> str:
+        return self.kms_key if self.kms_key.startswith("alias/") else f"alias/{self.name}"
 
     @property
     def kms_key_arn(self) -> str:
-        return self._arn("kms", self.kms_key)
+        """The key's ARN, or its alias's where only that is known before the key exists."""
+        return self._arn("kms", self.kms_key or self.kms_alias)
+
+    @property
+    def alert_topic_name(self) -> str:
+        return f"{self.name}-alerts"
+
+    @property
+    def alert_topic_arn(self) -> str:
+        return self._arn("sns", self.alert_topic_name)
+
+    @property
+    def new_data_rule(self) -> str:
+        return f"{self.name}-new-data"
+
+    @property
+    def retraining_function(self) -> str:
+        return f"{self.name}-retraining"
+
+    @property
+    def dead_letter_queue(self) -> str:
+        return f"{self.name}-retraining-dead-letters"
+
+    @property
+    def schedule_group(self) -> str:
+        return self.name
+
+    @property
+    def metric_namespace(self) -> str:
+        return f"{PROJECT}/{self.environment}"
+
+    @property
+    def datasets_prefix(self) -> str:
+        """Where datasets lie in the raw bucket, a folder each."""
+        return "datasets"
+
+    def repository(self, image: ImageName) -> str:
+        return f"{self.name}/{image}"
 
     @property
     def raw_bucket(self) -> str:
@@ -237,8 +265,12 @@ class Settings(_Section):
         return self._bucket("slm-pipeline-artifacts")
 
     @property
+    def access_log_bucket(self) -> str:
+        return self._bucket("slm-access-logs")
+
+    @property
     def buckets(self) -> dict[str, str]:
-        """Every bucket, by purpose."""
+        """The buckets that hold data, by purpose."""
         return {
             "raw": self.raw_bucket,
             "processed": self.processed_bucket,
@@ -250,7 +282,7 @@ class Settings(_Section):
     @property
     def default_input_data(self) -> str:
         """What the pipeline parameter ``InputData`` starts as."""
-        return f"s3://{self.raw_bucket}/smart_home"
+        return f"s3://{self.raw_bucket}/{self.datasets_prefix}/smart_home"
 
     @property
     def processing_image(self) -> str:
@@ -272,10 +304,16 @@ class Settings(_Section):
     def _bucket(self, purpose: BucketPurpose) -> str:
         return f"{purpose}-{self.environment}-{self.account}-{self.region}"
 
-    def _image(self, name: str) -> str:
+    def _iam(self, resource: str) -> str:
+        return f"arn:{self.partition}:iam::{self.account}:{resource}"
+
+    def _image(self, name: ImageName) -> str:
+        if by_digest := getattr(self.images, name):
+            return by_digest
         suffix = ".cn" if self.partition == "aws-cn" else ""
         ecr = f"{self.account}.dkr.ecr.{self.region}.amazonaws.com{suffix}"
-        return f"{self.image_registry or ecr}/{PROJECT}/{name}:{self.image_tag}"
+        repository = f"{PROJECT}/{name}" if self.image_registry else self.repository(name)
+        return f"{self.image_registry or ecr}/{repository}:{self.image_tag}"
 
 
 def _sentence(error: ErrorDetails) -> str:

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipeline.settings import ENVIRONMENTS, Settings, SettingsError
+from pipeline.sections import PERMISSION_SETS
+from pipeline.settings import ENVIRONMENTS, ROLE_KINDS, Settings, SettingsError
 
 SHIPPED = sorted(file.stem for file in ENVIRONMENTS.glob("*.toml"))
 VALID: dict[str, Any] = {
     "environment": "dev",
     "account": "123456789012",
     "region": "eu-west-1",
-    "kms_key": "alias/slm-edge-dev",
+    "budget": {"recipients": ["platform@example.com"]},
 }
 
 
@@ -35,7 +36,9 @@ def test_every_shared_name_is_a_plain_string_that_names_account_or_environment(e
     settings = Settings.load(environment)
     names = [
         settings.pipeline_arn,
-        settings.execution_role_arn,
+        *(settings.role_arn(kind) for kind in ROLE_KINDS),
+        settings.boundary_arn,
+        settings.alert_topic_arn,
         settings.kms_key_arn,
         settings.model_package_group_arn,
         *settings.buckets.values(),
@@ -50,13 +53,13 @@ def test_local_images_come_from_this_machine_and_others_from_the_accounts_regist
     assert Settings.load("local").training_image == "localhost/slm-edge/training:local"
     assert (
         Settings.of(VALID).training_image
-        == "123456789012.dkr.ecr.eu-west-1.amazonaws.com/slm-edge/training:latest"
+        == "123456789012.dkr.ecr.eu-west-1.amazonaws.com/slm-edge-dev/training:latest"
     )
 
 
 def test_the_chinese_partition_changes_arns_and_registry():
     settings = Settings.of({**VALID, "region": "cn-north-1"})
-    assert settings.execution_role_arn.startswith("arn:aws-cn:iam::123456789012:role/")
+    assert settings.role_arn("training").startswith("arn:aws-cn:iam::123456789012:role/")
     assert ".amazonaws.com.cn/" in settings.processing_image
 
 
@@ -82,7 +85,18 @@ def test_settings_are_frozen():
         ({"training": {"volume_gb": 0}}, "greater than or equal to 1"),
         ({"training": {"max_wait_seconds": 90}}, "max_wait_seconds 90 must be at least"),
         ({"network": {"subnets": ["subnet-1"]}}, "must be given together"),
-        ({"processing": {"instance_type": "m5.large"}}, "such as ml.m5.xlarge"),
+        ({"processing": {"instance_type": "m5.large"}}, "must be one of ml.m5.large, "),
+        ({"training": {"instance_type": "ml.m5.large"}}, "must be one of ml.m5.xlarge, "),
+        ({"budget": {"recipients": []}}, "budget.recipients is empty"),
+        ({"budget": {"recipients": ["nobody"]}}, "budget.recipients.0 = 'nobody'"),
+        ({"budget": {"recipients": ["a@b.co"], "monthly_usd": 0}}, "greater than 0"),
+        ({"retraining": {"schedule": "sundays"}}, "retraining.schedule = 'sundays'"),
+        ({"retraining": {"cool_down_minutes": 0}}, "retraining.cool_down_minutes = 0"),
+        ({"identity": {"instance_arn": "mine"}}, "identity.instance_arn = 'mine'"),
+        ({"identity": {"session_hours": {"auditor": 13}}}, "less than or equal to 12"),
+        ({"identity": {"assignments": [{"permission_set": "root"}]}}, "'data-scientist'"),
+        ({"studio": {"enabled": True}}, "a Studio domain needs vpc and subnets"),
+        ({"images": {"training": "me/training:latest"}}, "must name an image by digest"),
         ({"base_model_uri": "/models"}, "base_model_uri = '/models'"),
         ({"region": "us-verylongnamedregionofsomewhere-1"}, "more than 63"),
     ],
@@ -105,6 +119,31 @@ def test_a_missing_key_is_named():
 def test_an_unknown_environment_is_answered_with_the_known_ones():
     with pytest.raises(SettingsError, match="'qa' is not one of dev, local, prod, staging"):
         Settings.load("qa")
+
+
+def test_a_file_of_ones_own_is_read_where_an_environment_is_asked_for(tmp_path: Path):
+    file = tmp_path / "mine.toml"
+    file.write_text((ENVIRONMENTS / "dev.toml").read_text().replace("1" * 12, "4" * 12))
+    assert Settings.load(str(file)).account == "4" * 12
+
+
+def test_images_given_by_digest_win_over_a_registry_and_its_tag():
+    digest = f"{'4' * 12}.dkr.ecr.eu-west-1.amazonaws.com/x@sha256:{'a' * 64}"
+    settings = Settings.of({**VALID, "images": {"training": digest}})
+    assert settings.training_image == digest
+    assert settings.processing_image.endswith("/slm-edge-dev/processing:latest")
+
+
+def test_a_key_of_settings_wins_over_the_alias_of_the_foundation_stack():
+    assert Settings.of(VALID).kms_key_arn.endswith(":alias/slm-edge-dev")
+    own = Settings.of({**VALID, "kms_key": "key/1234-abcd"})
+    assert own.kms_key_arn.endswith(":key/1234-abcd")
+    assert own.kms_alias == "alias/slm-edge-dev"
+
+
+def test_sessions_last_four_hours_for_those_who_may_much_and_eight_for_the_others():
+    identity = Settings.of({**VALID, "identity": {"session_hours": {"auditor": 1}}}).identity
+    assert [identity.hours(name) for name in PERMISSION_SETS] == [8, 8, 4, 1]
 
 
 def test_an_environment_cannot_be_a_path_outside_the_folder():

@@ -1,0 +1,194 @@
+"""The sections of an environment's settings: machines, network, money, people, retraining.
+
+Each is a frozen model that refuses unknown keys and says in its fields what may be set; settings.py
+puts them together. Leaves out: names that are derived (settings.py).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+
+PROCESSING_INSTANCES = (
+    "ml.m5.large",
+    "ml.m5.xlarge",
+    "ml.m5.2xlarge",
+    "ml.m5.4xlarge",
+    "ml.c5.xlarge",
+    "ml.c5.2xlarge",
+    "ml.c5.4xlarge",
+    "ml.r5.xlarge",
+    "ml.r5.2xlarge",
+)
+TRAINING_INSTANCES = (
+    "ml.m5.xlarge",
+    "ml.m5.2xlarge",
+    "ml.m5.4xlarge",
+    "ml.c5.2xlarge",
+    "ml.c5.4xlarge",
+    "ml.c5.9xlarge",
+    "ml.g4dn.xlarge",
+    "ml.g5.xlarge",
+    "ml.g5.2xlarge",
+    "ml.g5.12xlarge",
+    "ml.g6.xlarge",
+    "ml.g6.2xlarge",
+    "ml.p4d.24xlarge",
+)
+
+
+def pattern(pattern: str) -> StringConstraints:
+    return StringConstraints(pattern=pattern, strict=True)
+
+
+def _one_of(choices: tuple[str, ...]) -> AfterValidator:
+    def check(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _by_digest(value: str) -> str:
+    if value and not re.fullmatch(r"[^@\s]+@sha256:[0-9a-f]{64}", value):
+        raise ValueError("must name an image by digest, as in registry/name@sha256:...")
+    return value
+
+
+PermissionSet = Literal["data-scientist", "ml-engineer", "platform-engineer", "auditor"]
+PERMISSION_SETS: tuple[PermissionSet, ...] = (
+    "data-scientist",
+    "ml-engineer",
+    "platform-engineer",
+    "auditor",
+)
+S3Uri = Annotated[str, pattern(r"^s3://[a-z0-9.-]{3,63}(/.*)?$")]
+Subnet = Annotated[str, pattern(r"^subnet-[0-9a-f]+$")]
+ImageByDigest = Annotated[str, AfterValidator(_by_digest)]
+EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Processing(Section):
+    """The machine of every Processing job."""
+
+    instance_type: Annotated[str, _one_of(PROCESSING_INSTANCES)] = "ml.m5.xlarge"
+    volume_gb: int = Field(default=30, ge=1, le=16384)
+    max_runtime_seconds: int = Field(default=3600, ge=60, le=432000)
+
+
+class Training(Section):
+    """The machine of the Training job."""
+
+    instance_type: Annotated[str, _one_of(TRAINING_INSTANCES)] = "ml.m5.2xlarge"
+    volume_gb: int = Field(default=50, ge=1, le=16384)
+    max_runtime_seconds: int = Field(default=14400, ge=60, le=432000)
+    spot: bool = True
+    max_wait_seconds: int = Field(default=28800, ge=60)
+    """Spot only: waiting for capacity and running, together."""
+
+    @model_validator(mode="after")
+    def _waits_at_least_as_long_as_it_runs(self) -> Self:
+        if self.spot and self.max_wait_seconds < self.max_runtime_seconds:
+            raise ValueError(
+                f"max_wait_seconds {self.max_wait_seconds} must be at least max_runtime_seconds "
+                f"{self.max_runtime_seconds}"
+            )
+        return self
+
+
+class Network(Section):
+    """Where jobs run. Empty: SageMaker's own network."""
+
+    subnets: list[Subnet] = []
+    security_groups: list[Annotated[str, pattern(r"^sg-[0-9a-f]+$")]] = []
+    isolated: bool = True
+    """No network for the jobs that call no AWS API (prepare, train, package). The base model then
+    comes from the image or from ``base_model_uri``, not from a model hub."""
+
+    @model_validator(mode="after")
+    def _has_both_or_neither(self) -> Self:
+        if bool(self.subnets) != bool(self.security_groups):
+            raise ValueError("subnets and security_groups must be given together")
+        return self
+
+
+class Budget(Section):
+    """What a month may cost, and who is told."""
+
+    monthly_usd: float = Field(default=10.0, gt=0, strict=False)
+    recipients: list[Annotated[str, pattern(EMAIL)]] = Field(default=[], max_length=10)
+    """Mail addresses; they are also told of failed executions. At least one outside local."""
+
+
+class Retraining(Section):
+    """What starts the pipeline besides people."""
+
+    on_new_data: bool = True
+    """Whether a dataset's new manifest.json starts it."""
+    schedule: Annotated[str, pattern(r"^$|^(rate|cron)\([^()]+\)$")] = ""
+    """``cron(0 3 ? * SUN *)`` or ``rate(7 days)``; empty for none."""
+    cool_down_minutes: int = Field(default=10, ge=1, le=1440)
+    """From the first manifest to the execution; manifests in between join it."""
+
+
+class Assignment(Section):
+    """Who gets a permission set."""
+
+    permission_set: PermissionSet
+    principal_type: Literal["GROUP", "USER"] = "GROUP"
+    principal_id: Annotated[
+        str, pattern(r"^([0-9a-f]{10}-)?[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$")
+    ]
+
+
+class Identity(Section):
+    """IAM Identity Center. Without ``instance_arn`` there are no permission sets."""
+
+    instance_arn: Annotated[
+        str, pattern(r"^$|^arn:aws[a-z-]*:sso:::instance/(sso)?ins-[a-zA-Z0-9-.]{16}$")
+    ] = ""
+    account: Annotated[str, pattern(r"^$|^[0-9]{12}$")] = ""
+    """Where the instance lives: the organization's management or delegated account."""
+    region: Annotated[str, pattern(r"^$|^[a-z]{2}(-[a-z]+)+-[0-9]$")] = ""
+    assignments: list[Assignment] = []
+    session_hours: dict[PermissionSet, Annotated[int, Field(ge=1, le=12)]] = {}
+
+    def hours(self, permission_set: PermissionSet) -> int:
+        """How long a session of the permission set lasts."""
+        short: tuple[PermissionSet, ...] = ("platform-engineer", "auditor")
+        return self.session_hours.get(permission_set, 4 if permission_set in short else 8)
+
+
+class Studio(Section):
+    """A SageMaker Studio domain. It costs nothing while nobody works in it."""
+
+    enabled: bool = False
+    vpc: Annotated[str, pattern(r"^$|^vpc-[0-9a-f]+$")] = ""
+    subnets: list[Subnet] = []
+
+    @model_validator(mode="after")
+    def _has_a_network(self) -> Self:
+        if self.enabled and not (self.vpc and self.subnets):
+            raise ValueError("a Studio domain needs vpc and subnets")
+        return self
+
+
+class Images(Section):
+    """The images of ``-c images=prebuilt``, each by digest."""
+
+    processing: ImageByDigest = ""
+    training: ImageByDigest = ""
