@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
 from steps.contract import StepError
+from steps.prepare import manifest
 from steps.prepare.cleaning import UNDECODABLE, decodable
 
 REQUIRED_COLUMNS = ("text", "intent")
@@ -45,6 +46,8 @@ class Row(NamedTuple):
 def find_files(folder: Path) -> list[Path]:
     """The data files below ``folder``, sorted by their path in it.
 
+    Where the folder has a manifest, the files that it lists.
+
     Raises:
         StepError: There is none, or there is one that cannot be data.
     """
@@ -53,7 +56,8 @@ def find_files(folder: Path) -> list[Path]:
             f"There is no raw data: {folder} does not exist; point InputData at a folder "
             "of .jsonl, .csv or .parquet files."
         )
-    inside = sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*"))
+    candidates = manifest.listed_files(folder) or folder.rglob("*")
+    inside = sorted((path.relative_to(folder).as_posix(), path) for path in candidates)
     files: list[Path] = []
     for name, path in inside:
         hidden = any(part.startswith(".") for part in name.split("/"))

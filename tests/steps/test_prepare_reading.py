@@ -54,7 +54,7 @@ def test_the_three_formats_say_the_same(rows_of: Write) -> None:
 
 
 def test_files_are_sorted_and_documents_passed_over(tmp_path: Path) -> None:
-    for name in ("b.csv", "a.JSONL", "sub/c.parquet", "README.md", "LICENSE", "manifest.json",
+    for name in ("b.csv", "a.JSONL", "sub/c.parquet", "README.md", "LICENSE",
                  ".hidden.csv", ".git/x.txt"):  # fmt: skip
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
