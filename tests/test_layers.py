@@ -79,13 +79,14 @@ def processing_steps(root: Path) -> list[str]:
     return sorted(f"steps.{path.name}" for path in folders if path.name not in STEPS_THAT_TRAIN)
 
 
-@pytest.mark.parametrize("layer", ["edge", "processing", "training", "local"])
+@pytest.mark.parametrize("layer", ["edge", "processing", "training", "local", "cdk"])
 def test_every_module_imports_with_only_its_layers_dependencies(layer: str, repository: Path):
     packages = {
         "edge": ["edge"],
         "processing": processing_steps(repository),
         "training": ["steps.train"],
         "local": ["pipeline"],
+        "cdk": ["cdk"],
     }[layer]
     modules = modules_under(repository, *packages)
     allowed = distributions_of(layer)
@@ -94,7 +95,7 @@ def test_every_module_imports_with_only_its_layers_dependencies(layer: str, repo
         for top, owners in metadata.packages_distributions().items()
         if not any(canonicalize_name(owner) in allowed for owner in owners)
         and top not in sys.stdlib_module_names
-        and top not in {"pipeline", "steps", "edge", "tests", "coverage", "_distutils_hack", "pip"}
+        and top not in {"cdk", "pipeline", "steps", "edge", "tests", "coverage", "_distutils_hack", "pip"}
     )
     assert "pytest" in refused
     result = subprocess.run(
