@@ -1,0 +1,217 @@
+"""The five buckets that hold data, and the one that holds their access logs.
+
+Each is versioned, encrypted with the one key (with a bucket key, which divides the calls to KMS by
+thousands), closed to the public, reached over TLS 1.2 only, and refuses an upload that names
+another key or none.
+
+Why dev is removed without a custom resource: ``auto_delete_objects`` would add a function whose
+role may delete every version in every bucket, in the stack that the permissions boundary of that
+role comes after. Dev is emptied by ``python -m cdk.foundation.emptying`` instead, by a person who
+may delete, and prod by nobody.
+
+Leaves out: who may read and write what (cdk/roles), and what a notification starts (cdk/training).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from pipeline.settings import Settings
+
+CHECKPOINTS = "executions/*/checkpoints/*"
+"""Where training keeps checkpoints. SageMaker's API takes no key for them, so they arrive without
+a header and get the bucket's default encryption, which is the same key. Only the refusal of a
+missing header leaves them out: a header that names another key is refused here too."""
+ACCESS_LOG_DAYS = 365
+ABORT_UPLOADS_AFTER_DAYS = 7
+
+SSE = "s3:x-amz-server-side-encryption"
+SSE_KEY = "s3:x-amz-server-side-encryption-aws-kms-key-id"
+
+_Classes = tuple[tuple[s3.StorageClass, int], ...]
+_RARELY_READ: _Classes = (
+    (s3.StorageClass.INFREQUENT_ACCESS, 30),
+    (s3.StorageClass.GLACIER_INSTANT_RETRIEVAL, 120),
+)
+_STILL_READ: _Classes = ((s3.StorageClass.INFREQUENT_ACCESS, 90),)
+
+LIFECYCLES: Mapping[str, tuple[_Classes, int | None, int]] = {
+    # labels are dear and never expire; an old version is what a bad import replaced
+    "raw": (_RARELY_READ, None, 180),
+    # can be made again from raw
+    "processed": (_RARELY_READ, 365, 30),
+    # what the registry and devices point to: no current version ever expires
+    "models": (_STILL_READ, None, 365),
+    "deployments": (_STILL_READ, None, 365),
+    # registered models lie here too, between files that could go: the execution's id comes first
+    # in a key, and a lifecycle filter knows prefixes only, so nothing current expires
+    "pipeline": (_RARELY_READ, None, 30),
+}
+"""By purpose: cheaper storage classes with the age in days, the age at which a current version
+expires (None: never), and the age at which a noncurrent one does."""
+
+
+class Buckets(Construct):
+    """The five data buckets (``by_purpose``) and their access-log bucket (``access_logs``)."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, settings: Settings, key: kms.IKey
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._settings = settings
+        self._removal = RemovalPolicy.RETAIN if settings.retain_data else RemovalPolicy.DESTROY
+        self.access_logs = self._log_bucket()
+        self.by_purpose = {
+            purpose: self._data_bucket(purpose, name, key)
+            for purpose, name in settings.buckets.items()
+        }
+        _notify_event_bridge(self.by_purpose["raw"])
+
+    def _log_bucket(self) -> s3.Bucket:
+        bucket = s3.Bucket(
+            self,
+            "AccessLogs",
+            bucket_name=self._settings.access_log_bucket,
+            encryption=s3.BucketEncryption.S3_MANAGED,  # log delivery takes no other
+            lifecycle_rules=[_lifecycle((), ACCESS_LOG_DAYS, 1)],
+            **_shared(self._removal),
+        )
+        bucket.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="LogDelivery",
+                principals=[iam.ServicePrincipal("logging.s3.amazonaws.com")],
+                actions=["s3:PutObject"],
+                resources=[bucket.arn_for_objects("*")],
+                conditions={
+                    "ArnLike": {
+                        "aws:SourceArn": [
+                            f"arn:{self._settings.partition}:s3:::{name}"
+                            for name in self._settings.buckets.values()
+                        ]
+                    },
+                    "StringEquals": {"aws:SourceAccount": self._settings.account},
+                },
+            )
+        )
+        return bucket
+
+    def _data_bucket(self, purpose: str, name: str, key: kms.IKey) -> s3.Bucket:
+        bucket = s3.Bucket(
+            self,
+            purpose.capitalize(),
+            bucket_name=name,
+            encryption=s3.BucketEncryption.KMS,
+            encryption_key=key,
+            bucket_key_enabled=True,
+            lifecycle_rules=[_lifecycle(*LIFECYCLES[purpose])],
+            **_shared(self._removal),
+        )
+        _l1(bucket).logging_configuration = s3.CfnBucket.LoggingConfigurationProperty(
+            destination_bucket_name=self.access_logs.bucket_name, log_file_prefix=f"{purpose}/"
+        )
+        # the key's alias too: SageMaker passes a job's key on as the definition spells it
+        keys = [key.key_arn, self._alias_arn()]
+        without_header = [CHECKPOINTS] if purpose == "pipeline" else []
+        for statement in _refusals(bucket, keys, without_header):
+            bucket.add_to_resource_policy(statement)
+        return bucket
+
+    def _alias_arn(self) -> str:
+        settings = self._settings
+        return (
+            f"arn:{settings.partition}:kms:{settings.region}:{settings.account}:"
+            f"{settings.kms_alias}"
+        )
+
+
+def _shared(removal: RemovalPolicy) -> dict[str, Any]:
+    return {
+        "versioned": True,
+        "block_public_access": s3.BlockPublicAccess.BLOCK_ALL,
+        "object_ownership": s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+        "enforce_ssl": True,
+        "minimum_tls_version": 1.2,
+        "removal_policy": removal,
+    }
+
+
+def _lifecycle(
+    classes: _Classes, expire_days: int | None, noncurrent_days: int
+) -> s3.LifecycleRule:
+    return s3.LifecycleRule(
+        id="age",
+        enabled=True,
+        transitions=[
+            s3.Transition(storage_class=storage_class, transition_after=Duration.days(days))
+            for storage_class, days in classes
+        ]
+        or None,
+        expiration=None if expire_days is None else Duration.days(expire_days),
+        noncurrent_version_expiration=Duration.days(noncurrent_days),
+        abort_incomplete_multipart_upload_after=Duration.days(ABORT_UPLOADS_AFTER_DAYS),
+    )
+
+
+def _refusals(
+    bucket: s3.Bucket, keys: list[str], without_header: list[str]
+) -> list[iam.PolicyStatement]:
+    """Refuse an upload with another key, or with none unless it is below ``without_header``.
+
+    A negated operator holds as well where the header is missing, which makes "any other" and
+    "none" one statement.
+    """
+    exempt = [bucket.arn_for_objects(path) for path in without_header]
+    everything = [bucket.arn_for_objects("*")]
+    refused: dict[str, Any] = {"sid": "RefuseAnotherKeyOrNone", "conditions": {}}
+    refused["conditions"] = {"StringNotEquals": {SSE_KEY: keys}}
+    refused |= {"not_resources": exempt} if exempt else {"resources": everything}
+    statements = [_refusal(**refused)]
+    if exempt:
+        statements += [
+            _refusal(
+                sid="RefuseAnotherKey",
+                resources=exempt,
+                conditions={"StringNotEquals": {SSE_KEY: keys}, "Null": {SSE_KEY: "false"}},
+            ),
+            _refusal(
+                sid="RefuseAnyHeaderWithoutTheKey",  # S3's own key, or the account's default one
+                resources=exempt,
+                conditions={"Null": {SSE: "false", SSE_KEY: "true"}},
+            ),
+        ]
+    return statements
+
+
+def _refusal(**options: Any) -> iam.PolicyStatement:
+    return iam.PolicyStatement(
+        effect=iam.Effect.DENY,
+        principals=[iam.AnyPrincipal()],
+        actions=["s3:PutObject"],
+        **options,
+    )
+
+
+def _notify_event_bridge(bucket: s3.Bucket) -> None:
+    """Send the bucket's events to EventBridge.
+
+    With the template's own property: the option ``event_bridge_enabled`` would add a function
+    that calls S3 to say the same.
+    """
+    _l1(bucket).notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
+        event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(
+            event_bridge_enabled=True
+        )
+    )
+
+
+def _l1(bucket: s3.Bucket) -> s3.CfnBucket:
+    resource = bucket.node.default_child
+    assert isinstance(resource, s3.CfnBucket)  # noqa: S101 - narrows the type
+    return resource

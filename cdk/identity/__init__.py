@@ -1,0 +1,1 @@
+"""Permission sets of IAM Identity Center: what people may do."""

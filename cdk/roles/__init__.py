@@ -1,0 +1,1 @@
+"""The service roles: one for the pipeline, one for each kind of job, one for retraining."""

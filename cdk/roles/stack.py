@@ -1,0 +1,80 @@
+"""The roles stack: the permissions boundary, the five service roles and the budget's action.
+
+A role's policy is whole here and changes nowhere else: ``roles`` are handed out read-only, so that
+no grant of another stack can widen them (or tie the two stacks in a knot).
+
+Leaves out: people (cdk/identity).
+"""
+
+from __future__ import annotations
+
+from aws_cdk import Environment, Stack, Tags
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from cdk.foundation.budget import BudgetAction
+from cdk.foundation.stack import FoundationStack
+from cdk.roles.boundary import make_boundary
+from cdk.roles.statements import statements_of
+from cdk.roles.trust import trusted_by
+from pipeline.settings import ROLE_KINDS, RoleKind, Settings
+
+DESCRIPTIONS: dict[RoleKind, str] = {
+    "pipeline": "Runs the pipeline: starts its jobs",
+    "processing": "The jobs that prepare, evaluate and package",
+    "training": "The job that trains",
+    "registration": "The jobs that register and compile",
+    "retraining": "Starts the pipeline on new data and on schedule",
+}
+
+
+class RolesStack(Stack):
+    """Who may do what in the account, services only."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        foundation: FoundationStack,
+        env: Environment,
+    ) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            env=env,
+            description=f"{settings.name}: permissions boundary, service roles, budget action",
+            termination_protection=settings.environment == "prod",
+        )
+        key_arn = foundation.key.key_arn
+        self.boundary: iam.ManagedPolicy = make_boundary(
+            self, "Boundary", settings=settings, key_arn=key_arn
+        )
+        made = {kind: _role(self, kind, settings, key_arn) for kind in ROLE_KINDS}
+        self.roles: dict[RoleKind, iam.IRole] = {
+            kind: role.without_policy_updates() for kind, role in made.items()
+        }
+        self.budget_action = BudgetAction(
+            self,
+            "BudgetAction",
+            settings=settings,
+            roles=[settings.role_name(kind) for kind in ROLE_KINDS],
+        )
+        self.budget_action.node.add_dependency(*made.values())
+        iam.PermissionsBoundary.of(self).apply(self.boundary)
+        for name, value in settings.all_tags.items():
+            Tags.of(self).add(name, value)
+
+
+def _role(scope: Construct, kind: RoleKind, settings: Settings, key_arn: str) -> iam.Role:
+    return iam.Role(
+        scope,
+        kind.capitalize(),
+        role_name=settings.role_name(kind),
+        description=DESCRIPTIONS[kind],
+        assumed_by=trusted_by(kind, settings),
+        inline_policies={
+            kind: iam.PolicyDocument(statements=statements_of(kind, settings, key_arn))
+        },
+    )

@@ -1,0 +1,99 @@
+"""Every ``Resource: "*"`` of an identity policy, each with its reason: this is the whole list.
+
+A policy gets such a statement only from ``statement``; tests compare the list with the synthesized
+templates, in both directions, and with AWS's own table of which actions know a resource.
+
+Leaves out: key policies, in which ``*`` means the key itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aws_cdk import aws_iam as iam
+
+from pipeline.settings import Settings
+
+
+@dataclass(frozen=True)
+class Wildcard:
+    """One statement on every resource."""
+
+    actions: tuple[str, ...]
+    reason: str
+    effect: iam.Effect = field(default=iam.Effect.ALLOW)
+    limited_to_namespaces: bool = False
+    """A condition on the metric's namespace stands in for the resource."""
+
+
+WILDCARDS: Mapping[str, Wildcard] = {
+    "LogInToRegistries": Wildcard(
+        ("ecr:GetAuthorizationToken",),
+        "The token is the caller's, not a repository's; what it opens is the next statement's.",
+    ),
+    "PublishMetrics": Wildcard(
+        ("cloudwatch:PutMetricData",),
+        "A metric has no ARN; the condition names the namespaces of jobs and of this project.",
+        limited_to_namespaces=True,
+    ),
+    "DescribeNetwork": Wildcard(
+        (
+            "ec2:DescribeDhcpOptions",
+            "ec2:DescribeNetworkInterfaces",
+            "ec2:DescribeSecurityGroups",
+            "ec2:DescribeSubnets",
+            "ec2:DescribeVpcs",
+        ),
+        "EC2 knows no resource for these; they read, and only exist where jobs run in a VPC.",
+    ),
+    "FindInStudio": Wildcard(
+        (
+            "sagemaker:ListDomains",
+            "sagemaker:ListModelPackageGroups",
+            "sagemaker:ListPipelines",
+            "sagemaker:ListProcessingJobs",
+            "sagemaker:ListTrainingJobs",
+            "sagemaker:Search",
+        ),
+        "SageMaker knows no resource for its lists, which Studio's pages open with; they show "
+        "names, and what a name stands for takes a permission of its own.",
+    ),
+    "BudgetIsSpent": Wildcard(
+        (
+            "sagemaker:CreateAutoMLJob*",
+            "sagemaker:CreateCompilationJob",
+            "sagemaker:CreateEndpoint",
+            "sagemaker:CreateHyperParameterTuningJob",
+            "sagemaker:CreateProcessingJob",
+            "sagemaker:CreateTrainingJob",
+            "sagemaker:CreateTransformJob",
+            "sagemaker:RetryPipelineExecution",
+            "sagemaker:StartPipelineExecution",
+        ),
+        "A denial: it is meant to reach every job and every pipeline.",
+        effect=iam.Effect.DENY,
+    ),
+}
+"""By statement id."""
+
+
+def metric_namespaces(settings: Settings) -> list[str]:
+    """Where jobs and ``slm push`` may publish metrics."""
+    return ["/aws/sagemaker/*", settings.metric_namespace]
+
+
+def statement(sid: str, settings: Settings) -> iam.PolicyStatement:
+    """The listed statement ``sid``."""
+    listed = WILDCARDS[sid]
+    conditions: dict[str, Any] = {}
+    if listed.limited_to_namespaces:
+        conditions = {"StringLike": {"cloudwatch:namespace": metric_namespaces(settings)}}
+    return iam.PolicyStatement(
+        sid=sid,
+        effect=listed.effect,
+        actions=list(listed.actions),
+        resources=["*"],
+        conditions=conditions or None,
+    )
