@@ -104,9 +104,9 @@ class Watcher:
         match event:
             case ExecutionStarted(execution, resumed):
                 self._begin(execution, resumed)
-            case StepStarted(_, step, attempt):
+            case StepStarted(_, step, attempt, running):
                 line = self._lines[step]
-                line.state, line.since, line.seconds = "running", time.monotonic(), None
+                line.state, line.since, line.seconds = "running", time.monotonic() - running, None
                 again = f", attempt {attempt}" if attempt > 1 else ""
                 if not line.is_fail:
                     self._say(f"{line.title}: started{again}")

@@ -21,11 +21,16 @@ class ExecutionStarted:
 
 @dataclass(frozen=True)
 class StepStarted:
-    """A step begins, or begins another attempt (counted from 1)."""
+    """A step begins, or begins another attempt (counted from 1).
+
+    Attributes:
+        running: Seconds that it has been running already, where it began unseen.
+    """
 
     execution_id: str
     step: str
     attempt: int
+    running: float = 0.0
 
 
 @dataclass(frozen=True)
