@@ -114,6 +114,9 @@ class Builder:
             calls_aws: The job calls AWS itself, so it needs the network.
         """
         settings = self._settings
+        variables = dict(environment or {})
+        if calls_aws:
+            variables["SLM_KMS_KEY"] = settings.kms_key_arn  # for what it uploads by itself
         processor = sdk("core.processing:Processor")(
             role=settings.role_arn(role),
             image_uri=settings.processing_image,
@@ -124,7 +127,7 @@ class Builder:
             volume_kms_key=settings.kms_key_arn,
             output_kms_key=settings.kms_key_arn,
             max_runtime_in_seconds=settings.processing.max_runtime_seconds,
-            env=dict(environment) if environment else None,
+            env=variables or None,
             tags=self._tags,
             network_config=sdk("core.network:NetworkConfig")(
                 enable_network_isolation=settings.network.isolated and not calls_aws,

@@ -24,6 +24,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 ML_ROOT_VARIABLE = "SLM_ML_ROOT"
+KMS_KEY_VARIABLE = "SLM_KMS_KEY"
 OUT_OF_SCOPE = "out_of_scope"
 """The reserved intent of utterances that no intent should claim."""
 OUT_OF_SCOPE_LABEL = -1
@@ -36,6 +37,15 @@ class StepError(Exception):
 def ml_root() -> Path:
     """The folder that SageMaker calls ``/opt/ml``."""
     return Path(os.environ.get(ML_ROOT_VARIABLE, "/opt/ml"))
+
+
+def upload_arguments() -> dict[str, str]:
+    """What an upload to S3 says of its encryption: the buckets refuse one without the key.
+
+    The key is the ARN in ``SLM_KMS_KEY``; empty where there is none.
+    """
+    key = os.environ.get(KMS_KEY_VARIABLE, "")
+    return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if key else {}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steps.contract import StepError
+from steps.contract import StepError, upload_arguments
 
 if TYPE_CHECKING:
     from steps.intent_model import IntentModel
@@ -80,7 +80,7 @@ def _ask(
     outcome["request"] = request
     client = boto3.client("sagemaker")
     validate(client, request)
-    boto3.client("s3").upload_file(str(archive), bucket, key)
+    boto3.client("s3").upload_file(str(archive), bucket, key, ExtraArgs=upload_arguments())
     client.create_compilation_job(**request)
     outcome.update(watch(client, job_name, config.poll_seconds))
 
@@ -111,6 +111,7 @@ def build_request(
 ) -> dict[str, Any]:
     """The arguments of ``CreateCompilationJob``."""
     shape = f"[1,{max_length}]"
+    key = upload_arguments().get("SSEKMSKeyId")
     return {
         "CompilationJobName": job_name,
         "RoleArn": config.role,
@@ -122,6 +123,7 @@ def build_request(
         },
         "OutputConfig": {
             "S3OutputLocation": f"{config.output.rstrip('/')}/{job_name}/compiled",
+            **({"KmsKeyId": key} if key else {}),
             "TargetDevice": config.target,
             "CompilerOptions": '{"dtype":"int64"}',
         },

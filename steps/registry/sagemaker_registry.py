@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from steps.archive import MODEL_ARCHIVE
-from steps.contract import StepError
+from steps.contract import StepError, upload_arguments
 from steps.registry import ModelPackage, RegistryEntry, check_download, check_status
 
 HASH_PROPERTY = "model_sha256"
@@ -167,7 +167,7 @@ class SageMakerRegistry:
         url = f"{folder}/registered/{entry.key}/{evaluation.name}"
         bucket, key = _bucket_and_key(url)
         with _aws(f"upload {url}"):
-            self._s3.upload_file(str(evaluation), bucket, key)
+            self._s3.upload_file(str(evaluation), bucket, key, ExtraArgs=upload_arguments())
         return url
 
     def _upload_model(self, entry: RegistryEntry) -> None:
@@ -181,7 +181,7 @@ class SageMakerRegistry:
             except ClientError as error:
                 if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
                     raise
-                self._s3.upload_file(str(entry.model), bucket, key)
+                self._s3.upload_file(str(entry.model), bucket, key, ExtraArgs=upload_arguments())
                 return
         if size != entry.model.stat().st_size:
             raise StepError(

@@ -217,6 +217,31 @@ def test_every_volume_output_and_wire_is_encrypted(definitions):
                 assert arguments["EnableInterContainerTrafficEncryption"] is True
 
 
+def test_a_job_that_uploads_by_itself_is_told_the_key_and_no_other_is(local):
+    told = {
+        name
+        for name, step in local.items()
+        if "SLM_KMS_KEY" in step.get("Arguments", {}).get("Environment", {})
+    }
+    assert told == {"EvaluateModel", "RegisterModel", "CompileModel"}
+
+
+def test_each_job_has_the_role_of_its_kind(local):
+    kinds = {
+        name: step["Arguments"]["RoleArn"].rpartition("-")[2]
+        for name, step in local.items()
+        if "RoleArn" in step.get("Arguments", {})
+    }
+    assert kinds == {
+        "PrepareData": "processing",
+        "TrainModel": "training",
+        "EvaluateModel": "processing",
+        "RegisterModel": "registration",
+        "CompileModel": "registration",
+        "PackageComponent": "processing",
+    }
+
+
 def test_training_is_on_spot_capacity_with_checkpoints_of_its_own_execution(local):
     arguments = local["TrainModel"]["Arguments"]
     assert arguments["EnableManagedSpotTraining"] is True

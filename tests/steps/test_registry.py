@@ -348,6 +348,20 @@ def test_sagemaker_holds_metrics_lineage_and_the_model(aws, tmp_path: Path) -> N
     assert described["MetadataProperties"]["GeneratedBy"] == "execution-1"
 
 
+def test_what_is_uploaded_to_register_is_encrypted_with_the_key(
+    aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "arn:aws:kms:eu-west-1:111111111111:key/1234"
+    monkeypatch.setenv("SLM_KMS_KEY", key)
+    open_registry(GROUP).register(entry_for(tmp_path / "one"))
+    stored = aws("s3").list_objects_v2(Bucket=BUCKET)["Contents"]
+    heads = [aws("s3").head_object(Bucket=BUCKET, Key=item["Key"]) for item in stored]
+    assert len(heads) == 2
+    assert {(head["ServerSideEncryption"], head["SSEKMSKeyId"]) for head in heads} == {
+        ("aws:kms", key)
+    }
+
+
 def test_long_and_odd_properties_are_cut_to_what_the_service_takes(tmp_path: Path) -> None:
     import botocore.session
     from botocore.validate import validate_parameters

@@ -96,7 +96,21 @@ def test_whatever_is_wrong_is_recorded_and_fails_nothing(
     assert aws("sagemaker").list_compilation_jobs()["CompilationJobSummaries"] == []
 
 
-def test_the_request_passes_the_services_own_model(aws: Any) -> None:
+def test_what_goes_to_and_comes_from_neo_is_encrypted_with_the_key(
+    aws: Any, model: IntentModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "arn:aws:kms:eu-west-1:111111111111:key/1234"
+    monkeypatch.setenv("SLM_KMS_KEY", key)
+    outcome = compile_for_neo(model, 16, "tiny-7-8", CONFIG, tmp_path)
+    assert outcome["request"]["OutputConfig"]["KmsKeyId"] == key
+    stored = aws("s3").head_object(Bucket="models", Key="neo/tiny-7-8/traced.tar.gz")
+    assert (stored["ServerSideEncryption"], stored["SSEKMSKeyId"]) == ("aws:kms", key)
+
+
+def test_the_request_passes_the_services_own_model(
+    aws: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLM_KMS_KEY", "arn:aws:kms:eu-west-1:111111111111:key/1234")
     client = aws("sagemaker")
     request = build_request(CONFIG, "tiny-7-4", "s3://models/traced.tar.gz", 64)
     validate(client, request)
