@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from pipeline.cli import cloud
 from pipeline.local.errors import PipelineError, UsageError
 from pipeline.settings import SettingsError
 
@@ -259,3 +260,6 @@ def _imported(done: Any) -> None:
     inside = done.rows - done.out_of_scope
     typer.echo(f"{inside:,} utterances in {done.intents} intents{outside}: {done.folder}")
     typer.echo(f"next: slm run --data {done.folder}")
+
+
+cloud.add_to(app)

@@ -24,6 +24,28 @@ class Bucket:
         self.name = name
         self._key_arn: str | None = None
 
+    @property
+    def key_arn(self) -> str:
+        """The ARN of the project's key itself, asked for once.
+
+        Raises:
+            CloudError: There is no such key, or it may not be looked at.
+        """
+        if self._key_arn is None:
+            alias = self._account.settings.kms_key_arn
+            try:
+                answer = self._account.call(
+                    "kms", "describe_key", f"find the key {alias}", KeyId=alias
+                )
+            except MissingError:
+                settings = self._account.settings
+                raise MissingError(
+                    f"There is no key {alias}: check --env, or deploy it with cdk deploy --all "
+                    f"-c env={settings.environment}."
+                ) from None
+            self._key_arn = str(answer["KeyMetadata"]["Arn"])
+        return self._key_arn
+
     def upload(self, file: Path, key: str, sha256: str) -> bool:
         """Put ``file`` at ``key`` unless it is there; returns whether it was uploaded.
 
@@ -115,26 +137,10 @@ class Bucket:
         return f"s3://{self.name}/{key}"
 
     def _encryption(self) -> dict[str, str]:
-        return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self._key()}
+        return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.key_arn}
 
     def _arguments(self) -> dict[str, str]:
         return {**self._encryption(), "ExpectedBucketOwner": self._account.settings.account}
-
-    def _key(self) -> str:
-        if self._key_arn is None:
-            alias = self._account.settings.kms_key_arn
-            try:
-                answer = self._account.call(
-                    "kms", "describe_key", f"find the key {alias}", KeyId=alias
-                )
-            except MissingError:
-                settings = self._account.settings
-                raise MissingError(
-                    f"There is no key {alias}: check --env, or deploy it with cdk deploy --all "
-                    f"-c env={settings.environment}."
-                ) from None
-            self._key_arn = str(answer["KeyMetadata"]["Arn"])
-        return self._key_arn
 
     def _call(self, operation: str, doing: str, **arguments: Any) -> dict[str, Any]:
         return self._account.call(

@@ -5,8 +5,8 @@ version in the model registry, which alone makes the run visible to others. Each
 repeated: objects that are there are left alone, and *register* finds the version that it made
 before. What ends a push is a record beside the model; a run that has one is not pushed again.
 
-The version is registered by the step *register* itself, in its own process and under the same
-contract as in a job, so that a pushed version is recorded as any other is.
+The version is registered by the step *register* itself, in its own process, so that a pushed
+version is recorded as any other is; it also puts the evaluation into S3.
 """
 
 from __future__ import annotations
@@ -28,12 +28,11 @@ from pipeline.cloud.encrypted import Bucket
 from pipeline.cloud.session import Account, CloudError, MissingError
 from pipeline.local import Execution, UsageError, open_storage, runs
 from pipeline.local.errors import PipelineError
-from pipeline.local.storage import FolderStorage, copy_file
+from pipeline.local.storage import FolderStorage
 
 PREFIX = "pushed"
 MODEL = "model.tar.gz"
 RECORD = "registration.json"
-_EVALUATION = ("evaluation.json", "report.html")
 _OLDEST = timedelta(days=13)  # CloudWatch takes no datum that is older than two weeks
 _REPOSITORY = Path(__file__).resolve().parents[2]
 Say = Callable[[str], None]
@@ -143,12 +142,12 @@ def push(account: Account, run: LocalRun, say: Say) -> Pushed:
     record = _read_record(account, models, f"{place}/{RECORD}")
     new = record is None
     if record is None:
-        _upload(models, run, place, say)
+        _upload_model(models, run, place, say)
         _upload_folder(deployments, run.package, place, say)
         say(f"figures to CloudWatch, {settings.metric_namespace}")
         _send_figures(account, run)
         say(f"the version to the registry, {settings.model_package_group}")
-        record = _register(account, run, f"s3://{models.name}/{place}")
+        record = _register(account, run, models, place)
         content = json.dumps(record, indent=2, sort_keys=True) + "\n"
         models.write(f"{place}/{RECORD}", content.encode(), "application/json")
     return Pushed(
@@ -166,22 +165,21 @@ def _read_record(account: Account, models: Bucket, key: str) -> dict[str, Any] |
     content = models.read(key)
     if content is None:
         return None
-    record: dict[str, Any] = json.loads(content)
     try:
+        record: dict[str, Any] = json.loads(content)
         described = account.call(
             "sagemaker",
             "describe_model_package",
             f"read version {record['version']}",
             ModelPackageName=record["model_package"],
         )
-    except MissingError:
+    except (MissingError, ValueError, KeyError):
         return None
     return {**record, "status": described["ModelApprovalStatus"]}
 
 
-def _upload(models: Bucket, run: LocalRun, place: str, say: Say) -> None:
-    digest = _sha256(run.model)
-    key = f"{place}/{MODEL}"
+def _upload_model(models: Bucket, run: LocalRun, place: str, say: Say) -> None:
+    digest, key = _sha256(run.model), f"{place}/{MODEL}"
     if models.hash_of(key) not in (None, digest):
         raise CloudError(
             f"{models.address(key)} is another model than that of execution {run.execution.id}: "
@@ -189,9 +187,6 @@ def _upload(models: Bucket, run: LocalRun, place: str, say: Say) -> None:
         )
     say(models.address(key))
     models.upload(run.model, key, digest)
-    for file in (run.evaluation / name for name in _EVALUATION):
-        if file.is_file():
-            models.upload(file, f"{place}/evaluation/{file.name}", _sha256(file))
 
 
 def _upload_folder(bucket: Bucket, folder: Path, place: str, say: Say) -> None:
@@ -202,6 +197,9 @@ def _upload_folder(bucket: Bucket, folder: Path, place: str, say: Say) -> None:
 
 
 def _send_figures(account: Account, run: LocalRun) -> None:
+    figures = list(figures_of(run.figures))
+    if not figures:
+        return
     ended = datetime.fromisoformat(run.execution.ended or run.execution.started)
     timestamp = max(ended, datetime.now(UTC) - _OLDEST)
     account.call(
@@ -217,7 +215,7 @@ def _send_figures(account: Account, run: LocalRun) -> None:
                 "Value": value,
                 "Unit": unit,
             }
-            for name, value, unit in figures_of(run.figures)
+            for name, value, unit in figures
         ],
     )
 
@@ -244,17 +242,28 @@ def figures_of(figures: results.Figures) -> Iterator[tuple[str, float, str]]:
             yield name, value, unit
 
 
-def _register(account: Account, run: LocalRun, place: str) -> dict[str, Any]:
-    """Run the step *register* and return its ``registration.json``."""
+def _register(account: Account, run: LocalRun, models: Bucket, place: str) -> dict[str, Any]:
+    """Run the step *register* by hand and return its ``registration.json``."""
     with tempfile.TemporaryDirectory(prefix="slm-push-") as scratch:
         root = Path(scratch)
-        _lay_out(root, account, run, place)
-        command = [sys.executable, "-m", "steps.register"]
-        command += ["--model-package-group", account.settings.model_package_group]
-        command += ["--model-data-url", f"{place}/{MODEL}", "--execution-id", run.execution.id]
+        given = {
+            "--model": run.model.parent,
+            "--evaluation": run.evaluation,
+            "--prepared": run.prepared,
+            "--output": root,
+            "--model-data-url": models.address(f"{place}/{MODEL}"),
+            "--model-package-group": account.settings.model_package_group,
+            "--execution-id": run.execution.id,
+            "--image": account.settings.processing_image,
+        }
         done = subprocess.run(
-            command,
-            env=_environment(account, root),
+            [
+                sys.executable,
+                "-m",
+                "steps.register",
+                *(str(w) for pair in given.items() for w in pair),
+            ],
+            env=_environment(account, root, models.key_arn),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -262,44 +271,16 @@ def _register(account: Account, run: LocalRun, place: str) -> dict[str, Any]:
         )
         if done.returncode != 0:
             raise CloudError(f"The model was not registered: {_failure(root, done.stderr)}")
-        path = root / "processing" / "output" / "registration" / "registration.json"
-        registration: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        registration: dict[str, Any] = json.loads((root / RECORD).read_text(encoding="utf-8"))
         return registration
 
 
-def _lay_out(root: Path, account: Account, run: LocalRun, place: str) -> None:
-    """What SageMaker would mount for the step: its inputs, and where in S3 they lie.
-
-    The addresses keep *register* from uploading the evaluation a second time, without a key.
-    """
-    inputs = {
-        "model": [run.model],
-        "evaluation": [run.evaluation / name for name in _EVALUATION],
-        "prepared": [run.prepared / "statistics.json"],
-    }
-    for name, files in inputs.items():
-        folder = root / "processing" / "input" / name
-        folder.mkdir(parents=True)
-        for file in files:
-            if file.is_file():
-                copy_file(file, folder / file.name)
-    job = {
-        "ProcessingJobName": f"push-{run.execution.id}",
-        "AppSpecification": {"ImageUri": account.settings.processing_image},
-        "ProcessingInputs": [
-            {"InputName": "model", "S3Input": {"S3Uri": place}},
-            {"InputName": "evaluation", "S3Input": {"S3Uri": f"{place}/evaluation"}},
-        ],
-    }
-    (root / "config").mkdir()
-    (root / "config" / "processingjobconfig.json").write_text(json.dumps(job), encoding="utf-8")
-
-
-def _environment(account: Account, root: Path) -> dict[str, str]:
+def _environment(account: Account, root: Path, key_arn: str) -> dict[str, str]:
     environment = {
         **os.environ,
-        "SLM_ML_ROOT": str(root),
+        "SLM_ML_ROOT": str(root),  # where it leaves the sentence of a failure
         "SLM_REGISTRY": "sagemaker",
+        "SLM_KMS_KEY": key_arn,
         "AWS_REGION": account.settings.region,
         "AWS_DEFAULT_REGION": account.settings.region,
         "PYTHONPATH": str(_REPOSITORY),

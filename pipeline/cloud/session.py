@@ -203,7 +203,7 @@ class Account:
             return CredentialsError(f"Could not {doing}: there are no credentials; {_LOGIN}.")
         if isinstance(error, logins):
             return CredentialsError(f"Could not {doing}: {str(error).rstrip('.')}; {_LOGIN}.")
-        if isinstance(error, exceptions.HTTPClientError):
+        if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError)):
             where = self.endpoint_url or f"AWS in {self.settings.region}"
             return ThrottledError(
                 f"Could not {doing}: {where} does not answer ({type(error).__name__}); check the "
