@@ -23,6 +23,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from cdk.roles import principals
 from pipeline.settings import Settings
 
 CHECKPOINTS = "executions/*/checkpoints/*"
@@ -86,7 +87,7 @@ class Buckets(Construct):
         bucket.add_to_resource_policy(
             iam.PolicyStatement(
                 sid="LogDelivery",
-                principals=[iam.ServicePrincipal("logging.s3.amazonaws.com")],
+                principals=[principals.service("logging.s3")],
                 actions=["s3:PutObject"],
                 resources=[bucket.arn_for_objects("*")],
                 conditions={
@@ -192,7 +193,7 @@ def _refusals(
 def _refusal(**options: Any) -> iam.PolicyStatement:
     return iam.PolicyStatement(
         effect=iam.Effect.DENY,
-        principals=[iam.AnyPrincipal()],
+        principals=[principals.anybody()],
         actions=["s3:PutObject"],
         **options,
     )

@@ -30,7 +30,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from cdk.roles import wildcards
+from cdk.roles import principals, wildcards
 from pipeline.settings import Settings
 
 NOTIFICATIONS = (("ACTUAL", 50), ("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
@@ -127,7 +127,6 @@ class BudgetAction(Construct):
                 )
             ],
         )
-        self.resource.node.add_dependency(self.role)
 
 
 def denial_name(settings: Settings) -> str:
@@ -141,29 +140,26 @@ def denial_arn(settings: Settings) -> str:
 
 def _role_of_the_action(scope: Construct, settings: Settings, roles: Sequence[str]) -> iam.Role:
     """May attach and detach this one policy, at these roles, and nothing else."""
-    role = iam.Role(
+    attach = iam.PolicyStatement(
+        sid="AttachTheDenial",
+        actions=["iam:AttachRolePolicy", "iam:DetachRolePolicy"],
+        resources=[
+            f"arn:{settings.partition}:iam::{settings.account}:role/{name}" for name in roles
+        ],
+        conditions={"ArnEquals": {"iam:PolicyARN": denial_arn(settings)}},
+    )
+    source = f"arn:{settings.partition}:budgets::{settings.account}:*"
+    return iam.Role(
         scope,
         "Role",
         role_name=f"{settings.name}-budget",
         description="Attaches the denial when the budget is spent",
-        assumed_by=iam.ServicePrincipal(
-            "budgets.amazonaws.com",
-            conditions={
+        assumed_by=principals.service(
+            "budgets",
+            {
                 "StringEquals": {"aws:SourceAccount": settings.account},
-                "ArnLike": {
-                    "aws:SourceArn": f"arn:{settings.partition}:budgets::{settings.account}:*"
-                },
+                "ArnLike": {"aws:SourceArn": source},
             },
         ),
+        inline_policies={"brake": iam.PolicyDocument(statements=[attach])},
     )
-    role.add_to_policy(
-        iam.PolicyStatement(
-            sid="AttachTheDenial",
-            actions=["iam:AttachRolePolicy", "iam:DetachRolePolicy"],
-            resources=[
-                f"arn:{settings.partition}:iam::{settings.account}:role/{name}" for name in roles
-            ],
-            conditions={"ArnEquals": {"iam:PolicyARN": denial_arn(settings)}},
-        )
-    )
-    return role

@@ -10,13 +10,15 @@ Leaves out: the IAM side of each grant (cdk/roles, cdk/identity).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
+from cdk.identity.names import permission_set_name
+from cdk.roles import principals
 from pipeline.settings import Settings
 
 ADMINISTRATION = (
@@ -53,7 +55,7 @@ class EncryptionKey(Construct):
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings) -> None:
         super().__init__(scope, construct_id)
         retained = settings.retain_data
-        self.key = kms.Key(
+        key = kms.Key(
             self,
             "Key",
             alias=settings.kms_alias,
@@ -63,23 +65,25 @@ class EncryptionKey(Construct):
             pending_window=Duration.days(30 if retained else 7),
             policy=iam.PolicyDocument(statements=_statements(settings)),
         )
+        self.key = cast("kms.IKey", key)
 
 
 def users_of(settings: Settings) -> list[str]:
     """ARN patterns of the principals that may use the key."""
     role = f"arn:{settings.partition}:iam::{settings.account}:role"
+    people = permission_set_name(settings, "*")
     return [
         # the service roles, and those that CDK names after our stacks
         f"{role}/{settings.name}-*",
         # permission sets: Identity Center makes their roles and appends a suffix of its own
-        f"{role}/aws-reserved/sso.amazonaws.com/*AWSReservedSSO_{settings.name}-*",
+        f"{role}/aws-reserved/sso.amazonaws.com/*AWSReservedSSO_{people}",
         # CloudFormation, which makes the encrypted topic, queue, repositories and function
         f"{role}/cdk-hnb659fds-cfn-exec-role-{settings.account}-{settings.region}",
     ]
 
 
 def _statements(settings: Settings) -> list[iam.PolicyStatement]:
-    account = iam.AccountPrincipal(settings.account)
+    account = principals.account(settings.account)
     users = {"ArnLike": {"aws:PrincipalArn": users_of(settings)}}
     return [
         _statement("AccountAdministersWithoutUsing", account, ADMINISTRATION),
@@ -94,7 +98,7 @@ def _statements(settings: Settings) -> list[iam.PolicyStatement]:
         *(_publisher(settings, service) for service in PUBLISHERS),
         _statement(
             "LogsEncryptOurLogGroups",
-            iam.ServicePrincipal(f"logs.{settings.region}.amazonaws.com"),
+            principals.service(f"logs.{settings.region}"),
             (
                 "kms:Decrypt",
                 "kms:Describe*",
@@ -122,7 +126,7 @@ def _publisher(settings: Settings, service: str) -> iam.PolicyStatement:
         }
     return _statement(
         f"{service.capitalize()}Publishes",
-        iam.ServicePrincipal(f"{service}.amazonaws.com"),
+        principals.service(service),
         ("kms:Decrypt", "kms:GenerateDataKey*"),
         conditions,
     )

@@ -6,6 +6,8 @@ Leaves out: roles (cdk/roles), to which the budget's action belongs as well.
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from aws_cdk import Environment, Stack, Tags
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -14,9 +16,10 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from cdk.foundation.budget import Budget
 from cdk.foundation.buckets import Buckets
+from cdk.foundation.budget import Budget
 from cdk.foundation.key import PUBLISHERS, EncryptionKey
+from cdk.roles import principals
 from pipeline.settings import Settings
 
 
@@ -33,17 +36,17 @@ class FoundationStack(Stack):
             description=f"{settings.name}: key, buckets, alert topic and budget",
             termination_protection=settings.environment == "prod",
         )
-        self.key: kms.Key = EncryptionKey(self, "Encryption", settings=settings).key
+        self.key: kms.IKey = EncryptionKey(self, "Encryption", settings=settings).key
         buckets = Buckets(self, "Buckets", settings=settings, key=self.key)
         self.buckets: dict[str, s3.Bucket] = buckets.by_purpose
         self.access_logs: s3.Bucket = buckets.access_logs
-        self.alerts: sns.Topic = _alert_topic(self, settings, self.key)
+        self.alerts: sns.ITopic = _alert_topic(self, settings, self.key)
         self.budget = Budget(self, "Budget", settings=settings, alerts=self.alerts)
         for name, value in settings.all_tags.items():
             Tags.of(self).add(name, value)
 
 
-def _alert_topic(scope: Construct, settings: Settings, key: kms.IKey) -> sns.Topic:
+def _alert_topic(scope: Construct, settings: Settings, key: kms.IKey) -> sns.ITopic:
     """The encrypted topic that people are told through."""
     topic = sns.Topic(
         scope,
@@ -54,14 +57,15 @@ def _alert_topic(scope: Construct, settings: Settings, key: kms.IKey) -> sns.Top
         enforce_ssl=True,
     )
     for recipient in settings.budget.recipients:
-        topic.add_subscription(subscriptions.EmailSubscription(recipient))
+        mail: Any = subscriptions.EmailSubscription(recipient)  # Any: see cdk/roles/principals.py
+        topic.add_subscription(mail)
     topic.add_to_resource_policy(
         iam.PolicyStatement(
             sid="ServicesPublish",
-            principals=[iam.ServicePrincipal(f"{name}.amazonaws.com") for name in PUBLISHERS],
+            principals=[principals.service(name) for name in PUBLISHERS],
             actions=["sns:Publish"],
             resources=[topic.topic_arn],
             conditions={"StringEquals": {"aws:SourceAccount": settings.account}},
         )
     )
-    return topic
+    return cast("sns.ITopic", topic)

@@ -5,7 +5,8 @@ mistake or on purpose, stays inside the project: its buckets, its key, its jobs,
 itself is out of reach, but for handing the project's own roles to SageMaker and the scheduler, and
 for the one policy that the budget attaches.
 
-It applies to every role of a stack, the ones that CDK makes included: ``bound(stack, settings)``.
+A stack gives it to all its roles, the ones that CDK makes included, with
+``iam.PermissionsBoundary.of(stack)``; other stacks than ours find it by its name.
 
 Leaves out: what each role needs (statements.py). People's permission sets have no boundary; they
 are not roles that this account's stacks make.
@@ -13,7 +14,6 @@ are not roles that this account's stacks make.
 
 from __future__ import annotations
 
-from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
@@ -35,12 +35,6 @@ def make_boundary(
         description=f"The most that a role of {settings.name} can do",
         statements=_statements(Names(settings, key_arn)),
     )
-
-
-def bound(stack: Stack, settings: Settings) -> None:
-    """Give every role of ``stack`` the boundary, by its name: another stack makes it."""
-    boundary = iam.ManagedPolicy.from_managed_policy_arn(stack, "Boundary", settings.boundary_arn)
-    iam.PermissionsBoundary.of(stack).apply(boundary)
 
 
 def _statements(names: Names) -> list[iam.PolicyStatement]:
@@ -116,7 +110,7 @@ def _statements(names: Names) -> list[iam.PolicyStatement]:
         ),
         allow(
             "Schedules",
-            ["scheduler:CreateSchedule", "scheduler:GetSchedule", "scheduler:UpdateSchedule"],
+            [f"scheduler:{verb}Schedule" for verb in ("Create", "Delete", "Get", "Update")],
             [names.arn("scheduler", f"schedule/{settings.schedule_group}/*")],
         ),
         allow(

@@ -24,7 +24,7 @@ DESCRIPTIONS: dict[RoleKind, str] = {
     "processing": "The jobs that prepare, evaluate and package",
     "training": "The job that trains",
     "registration": "The jobs that register and compile",
-    "retraining": "Starts the pipeline on new data and on schedule",
+    "retraining": "The schedules that start the pipeline",
 }
 
 
@@ -51,7 +51,9 @@ class RolesStack(Stack):
         self.boundary: iam.ManagedPolicy = make_boundary(
             self, "Boundary", settings=settings, key_arn=key_arn
         )
-        made = {kind: _role(self, kind, settings, key_arn) for kind in ROLE_KINDS}
+        made: dict[RoleKind, iam.Role] = {
+            kind: _role(self, kind, settings, key_arn) for kind in ROLE_KINDS
+        }
         self.roles: dict[RoleKind, iam.IRole] = {
             kind: role.without_policy_updates() for kind, role in made.items()
         }

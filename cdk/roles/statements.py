@@ -136,29 +136,14 @@ def _registration(names: Names) -> list[iam.PolicyStatement]:
 
 
 def _retraining(names: Names) -> list[iam.PolicyStatement]:
-    """The function that new data calls, and the schedules that it makes or that a setting asks for.
-
-    One role for both: what a schedule may do is a part of what the function may ask for.
-    """
+    """Schedules: they start the pipeline, and keep what could not be started."""
     settings = names.settings
-    queue = names.arn("sqs", settings.dead_letter_queue)
-    logs = f"log-group:/aws/lambda/{settings.retraining_function}"
     return [
         allow("Start", ["sagemaker:StartPipelineExecution"], [settings.pipeline_arn]),
         allow(
-            "Schedule",
-            ["scheduler:CreateSchedule", "scheduler:GetSchedule", "scheduler:UpdateSchedule"],
-            [names.arn("scheduler", f"schedule/{settings.schedule_group}/*")],
+            "KeepWhatFailed", ["sqs:SendMessage"], [names.arn("sqs", settings.dead_letter_queue)]
         ),
-        _pass_roles("PassRoleToSchedules", names, ["retraining"], to="scheduler"),
-        *_read(names, "Datasets", "raw", [f"{settings.datasets_prefix}/*"]),
-        allow("KeepWhatFailed", ["sqs:SendMessage"], [queue]),
-        allow(
-            "Log",
-            ["logs:CreateLogStream", "logs:PutLogEvents"],
-            [names.arn("logs", f"{logs}:*")],
-        ),
-        _key(names, ["kms:Decrypt", "kms:GenerateDataKey"], through=["s3", "sqs"]),
+        _key(names, ["kms:Decrypt", "kms:GenerateDataKey"], through=["sqs"]),
     ]
 
 

@@ -60,6 +60,19 @@ WILDCARDS: Mapping[str, Wildcard] = {
         "SageMaker knows no resource for its lists, which Studio's pages open with; they show "
         "names, and what a name stands for takes a permission of its own.",
     ),
+    "OpenStudio": Wildcard(
+        ("sagemaker:ListApps", "sagemaker:ListSpaces", "sagemaker:ListUserProfiles"),
+        "SageMaker knows no resource for its lists, through which a person finds the own profile.",
+    ),
+    "ReadMetrics": Wildcard(
+        ("cloudwatch:GetMetricData", "cloudwatch:GetMetricStatistics", "cloudwatch:ListMetrics"),
+        "A metric has no ARN, and reading has no condition on the namespace.",
+    ),
+    "ReadTrail": Wildcard(
+        ("cloudtrail:LookupEvents", "kms:ListAliases"),
+        "Neither knows a resource; an auditor finds with them who called what, and which key "
+        "is the project's.",
+    ),
     "BudgetIsSpent": Wildcard(
         (
             "sagemaker:CreateAutoMLJob*",
