@@ -111,10 +111,19 @@ def place_data(
     address = f"s3://{bucket}/{name}/{digest[:16]}"
     storage = open_storage(home, endpoint_url)
     if not isinstance(storage, FolderStorage):
-        storage.publish_folder(source, address, None, lambda: None)
+        storage.publish_folder(source, address, _key_of(definition), lambda: None)
     elif not storage.path(address).exists():
         storage.upload(source, address)
     return address
+
+
+def _key_of(definition: Mapping[str, Any]) -> str | None:
+    """The key that the jobs encrypt their outputs with: the buckets refuse any other."""
+    for step in definition.get("Steps", []):
+        key = step.get("Arguments", {}).get("ProcessingOutputConfig", {}).get("KmsKeyId")
+        if isinstance(key, str):
+            return key
+    return None
 
 
 def _content(folder: Path) -> str:

@@ -77,6 +77,7 @@ def job_environment(
     else:
         environment["SLM_REGISTRY"] = "sagemaker"
         environment["AWS_ENDPOINT_URL"] = surroundings.endpoint_url
+        environment["AWS_SDK_UA_APP_ID"] = job[:50]  # who asked, in the account's own records
         environment.setdefault("AWS_DEFAULT_REGION", environment.get("AWS_REGION", "us-east-1"))
         environment.setdefault("AWS_REGION", environment["AWS_DEFAULT_REGION"])
     return environment

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Iterator
+from typing import Any
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
 from tests.pipeline.cli.conftest import BUCKET, definition
+
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/1234"
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +46,18 @@ def fill(address: str) -> None:
     s3 = boto3.client("s3", endpoint_url=address)
     s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration=place)
     sagemaker = boto3.client("sagemaker", endpoint_url=address)
-    for name, body in (("cakes", json.dumps(definition())), ("broken", "no json")):
+    for name, body in (("cakes", json.dumps(encrypted(definition()))), ("broken", "no json")):
         sagemaker.create_pipeline(
             PipelineName=name,
             PipelineDefinition=body,
             ClientRequestToken="0" * 32,
             RoleArn="arn:aws:iam::123456789012:role/slm",
         )
+
+
+def encrypted(definition: dict[str, Any]) -> dict[str, Any]:
+    definition["Steps"][0]["Arguments"]["ProcessingOutputConfig"]["KmsKeyId"] = KEY
+    return definition
 
 
 def test_a_deployed_pipeline_runs_here_with_its_data_and_results_in_s3(slm, home, data, account):
@@ -61,6 +69,9 @@ def test_a_deployed_pipeline_runs_here_with_its_data_and_results_in_s3(slm, home
     assert any(key.startswith("my-data/") for key in keys)
     assert any(key.endswith("/package/lights.zip") for key in keys)
     assert not (home / "s3").exists()
+    s3 = boto3.client("s3", endpoint_url=account)
+    heads = [s3.head_object(Bucket=BUCKET, Key=key) for key in keys]
+    assert {head["SSEKMSKeyId"] for head in heads} == {KEY}, "data and outputs, all of them"
 
 
 @pytest.mark.parametrize(

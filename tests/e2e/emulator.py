@@ -1,0 +1,62 @@
+"""An emulated AWS account at an address: moto's server, which also writes down every request.
+
+``python -m tests.e2e.emulator PORT LOG`` serves until it is stopped. LOG gets one JSON object a
+request: method, path, query, who asked (the job, by its user agent), the operation of a JSON
+protocol, and what an upload says of its encryption. Never a body: those hold data.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+KEPT = {
+    "HTTP_X_AMZ_TARGET": "target",
+    "HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION": "encryption",
+    "HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION_AWS_KMS_KEY_ID": "kms_key",
+    "REQUEST_METHOD": "method",
+    "PATH_INFO": "path",
+    "QUERY_STRING": "query",
+}
+JOB = re.compile(r"\bapp/(\S+)")  # AWS_SDK_UA_APP_ID, which the runner gives every job
+SERVICE = re.compile(r"Credential=[^/]+/\d+/[^/]+/([^/]+)/")
+
+
+class Recorder:
+    """A WSGI application that writes a line about each request and passes it on."""
+
+    def __init__(self, application: Callable[..., Iterable[bytes]], log: Path) -> None:
+        self._application = application
+        self._log = log
+        self._lock = threading.Lock()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        entry = {name: environ[key] for key, name in KEPT.items() if environ.get(key)}
+        job = JOB.search(environ.get("HTTP_USER_AGENT", ""))
+        entry["job"] = job[1] if job else ""
+        service = SERVICE.search(environ.get("HTTP_AUTHORIZATION", ""))
+        entry["service"] = service[1] if service else ""
+        with self._lock, self._log.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+        return self._application(environ, start_response)
+
+
+def serve(port: int, log: Path) -> None:
+    from moto.moto_server.werkzeug_app import (
+        DomainDispatcherApplication,
+        MotoRequestHandler,
+        create_backend_app,
+    )
+    from werkzeug.serving import run_simple
+
+    application = Recorder(DomainDispatcherApplication(create_backend_app), log)
+    run_simple("127.0.0.1", port, application, threaded=True, request_handler=MotoRequestHandler)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]), Path(sys.argv[2]))
