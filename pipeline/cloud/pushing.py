@@ -142,6 +142,7 @@ def push(account: Account, run: LocalRun, say: Say) -> Pushed:
     record = _read_record(account, models, f"{place}/{RECORD}")
     new = record is None
     if record is None:
+        deployments.check()
         _upload_model(models, run, place, say)
         _upload_folder(deployments, run.package, place, say)
         say(f"figures to CloudWatch, {settings.metric_namespace}")

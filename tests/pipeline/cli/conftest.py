@@ -12,6 +12,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from pipeline.cli.app import app
+from tests.pipeline.cloud.emulated import account, emulated, emulator  # noqa: F401 - fixtures
 
 JOB = """
 import json, os, pathlib, sys

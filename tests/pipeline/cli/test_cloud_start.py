@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.pipeline.cloud.emulated import (  # noqa: F401 - fixtures
-    Emulated,
-    account,
-    emulated,
-    emulator,
-    run_slm,
-)
+from tests.pipeline.cloud.emulated import Emulated, run_slm
 
 
 def executions(account: Emulated) -> list[str]:
