@@ -95,6 +95,17 @@ class TrainingConfig:
     """Whether to train again, from the base model and for the epochs that were best, with the
     validation rows in training; temperature and threshold are those chosen before."""
 
+    distillation: float = 0.5
+    """When training again: the share of the loss that follows the first model's answers instead of
+    the labels (Furlanello et al. 2018, arXiv:1805.04770); 0 follows the labels alone."""
+
+    distillation_temperature: float = 2.0
+    """What both models' logits are divided by before their answers are compared."""
+
+    average_models: bool = True
+    """Whether to ship the mean of both models' weights (Wortsman et al. 2022, arXiv:2203.05482);
+    never with ``use_dora``, whose adapters have no mean."""
+
     head_scale: float = 20.0
     """Length of the head's rows at the start; logits are this times a cosine."""
 
@@ -167,6 +178,8 @@ _RULES: dict[str, _Rule] = {
     "clip_norm": _NOT_NEGATIVE,
     "average_decay": _SHARE,
     "patience": _NOT_NEGATIVE,
+    "distillation": (lambda value: 0 <= value <= 1, "must lie between 0 and 1"),
+    "distillation_temperature": _ABOVE_ZERO,
     "head_scale": _ABOVE_ZERO,
     "centroid_examples": _NOT_NEGATIVE,
     "max_length": (lambda value: value >= 4, "must be at least 4"),

@@ -76,6 +76,8 @@ class Loop:
         dtype: The type to multiply matrices in.
         checkpoints: Where to keep checkpoints; None keeps none.
         on_epoch: Told what each epoch came to, in the leading process.
+        teacher: Logits [training rows, intents] of a trained model to learn from beside the
+            labels; None learns from the labels alone.
     """
 
     def __init__(
@@ -87,10 +89,11 @@ class Loop:
         dtype: torch.dtype,
         checkpoints: CheckpointFolder | None = None,
         on_epoch: OnEpoch | None = None,
+        teacher: Tensor | None = None,
     ) -> None:
         self._model, self._data, self._config = model, data, config
         self._group, self._dtype = group, dtype
-        self._checkpoints, self._on_epoch = checkpoints, on_epoch
+        self._checkpoints, self._on_epoch, self._teacher = checkpoints, on_epoch, teacher
         self._trained = trained_tensors(model)
         self._parameters = list(self._trained.values())
         self._optimizer = make_optimizer(self._trained, config)
@@ -170,9 +173,7 @@ class Loop:
             with computing_in(self._dtype, device):
                 embeddings = self._model.embed(ids, mask)
             logits = self._model.head(embeddings)  # float32: bf16 would blur logits of up to 20
-            loss = nn.functional.cross_entropy(
-                logits, labels, reduction="sum", label_smoothing=config.label_smoothing
-            )
+            loss = self._loss_of(logits, labels, part)
             (loss / len(batch)).backward()
             self._loss += loss.detach()
         self._share_gradients()
@@ -182,6 +183,25 @@ class Loop:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self._update_average()
+
+    def _loss_of(self, logits: Tensor, labels: Tensor, rows: NDArray[np.int64]) -> Tensor:
+        """Summed over the rows: by the labels and, where there is a teacher, by its answers."""
+        config = self._config
+        loss = nn.functional.cross_entropy(
+            logits, labels, reduction="sum", label_smoothing=config.label_smoothing
+        )
+        if self._teacher is None:
+            return loss
+        softness = config.distillation_temperature
+        answers = self._teacher[torch.from_numpy(rows)].to(logits.device)
+        apart = nn.functional.kl_div(
+            (logits / softness).log_softmax(-1),
+            (answers / softness).log_softmax(-1),
+            reduction="sum",
+            log_target=True,
+        )
+        # its gradient shrinks with the square of the softness (Hinton et al. 2015)
+        return (1 - config.distillation) * loss + config.distillation * softness**2 * apart
 
     def _share_gradients(self) -> None:
         """Add up all processes' gradients, and learn whether any of them was told to stop."""

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from steps.base_model import find_base_model
 from steps.intent_model import DecisionRule
+from steps.train.averaging import mean_adapter, mean_model
 from steps.train.calibration import energy, fit_temperature, fit_threshold, threshold_rule
 from steps.train.checkpoint import CheckpointFolder
 from steps.train.config import TrainingConfig
@@ -121,19 +123,15 @@ def _train(
         folders, base, group, dtype, say,
     )  # fmt: skip
     outcome = chosen.outcome
+    refitted = None
     if config.refit and len(data.validation):
-        everything = data.with_validation_in_train()
-        epochs = outcome.best_epoch + 1
         say(
-            f"Training again, {epochs} epochs on the {len(data.validation)} validation utterances "
-            "as well; temperature and threshold stay as they were chosen without them."
+            f"Training again, {outcome.best_epoch + 1} epochs on the {len(data.validation)} "
+            "validation utterances as well; temperature and threshold stay as they were chosen "
+            "without them."
         )
-        again = dataclasses.replace(config, epochs=epochs)
-        refitted = _run_loop(
-            _Phase("refit", again, everything, None), folders, base, group, dtype, say
-        ).outcome
-    else:
-        refitted = None
+        phase = _second_phase(config, data, outcome, base, group)
+        refitted = _run_loop(phase, folders, base, group, dtype, say).outcome
     if not group.leads:
         return TrainingResult(
             {}, outcome.history, DecisionRule(data.intents), outcome.steps, 0, 0.0
@@ -163,6 +161,8 @@ class _Phase:
     config: TrainingConfig
     data: PreparedData
     on_epoch: OnEpoch | None
+    teacher: Tensor | None = None
+    """Another model's logits of the training rows, to learn from beside the labels."""
 
 
 @dataclass(frozen=True)
@@ -182,18 +182,37 @@ def _run_loop(
     """Start the head, or take up a checkpoint, and train to the end."""
     model = build_model(base, phase.config, len(phase.data.intents), group.device, dtype)
     checkpoints = _checkpoints(phase, folders, base, say)
-    loop = Loop(model, phase.data, phase.config, group, dtype, checkpoints, phase.on_epoch)
+    loop = Loop(
+        model, phase.data, phase.config, group, dtype, checkpoints, phase.on_epoch, phase.teacher
+    )
     resumed_at = loop.resume()
     if not resumed_at:
         start_head(model, phase.data.train, phase.config, group, dtype)
     return _Trained(loop.run(), resumed_at)
 
 
+def _second_phase(
+    config: TrainingConfig, data: PreparedData, first: Outcome, base: BaseModel, group: Group
+) -> _Phase:
+    """Training anew, from another start, on all rows, with the first model as a teacher."""
+    everything = data.with_validation_in_train()
+    again = dataclasses.replace(config, epochs=first.best_epoch + 1, seed=(config.seed + 1) % 2**32)
+    if not config.distillation:
+        return _Phase("refit", again, everything, None)
+    model, _ = merged(base, config, first.tensors)
+    teacher = logits_of_rows(model.to(group.device), everything.train, group, torch.float32)
+    return _Phase("refit", again, everything, None, teacher)
+
+
 def _with_weights_of(
     trained: TrainedModel, base: BaseModel, config: TrainingConfig, refitted: Outcome
 ) -> TrainedModel:
-    """``trained``, its weights replaced by those that saw the validation rows, too."""
+    """``trained`` with the weights that saw the validation rows, too, or the mean of both."""
     model, adapter = merged(base, config, refitted.tensors)
+    if config.average_models and not config.use_dora:
+        model = mean_model(trained.model, model.cpu())
+        if trained.adapter is not None and adapter is not None:
+            adapter = mean_adapter(trained.adapter, adapter)
     record = trained.record | {"refit": {"steps": refitted.steps, "history": refitted.history}}
     return dataclasses.replace(trained, model=model.cpu(), adapter=adapter, record=record)
 

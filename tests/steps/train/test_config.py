@@ -80,6 +80,8 @@ def test_an_unknown_key_is_refused_with_the_keys_that_exist():
         ("lora_dropout", "1", "below 1"),
         ("label_smoothing", "-0.1", "at least 0"),
         ("weight_decay", "-1", "not be negative"),
+        ("distillation", "1.5", "between 0 and 1"),
+        ("distillation_temperature", "0", "above 0"),
         ("lora_alpha", "0", "above 0"),
         ("seed", "-1", "between 0"),
         ("base_model", " ", "not be empty"),

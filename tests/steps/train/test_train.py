@@ -70,6 +70,13 @@ def same(first: Path, second: Path) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
+def distance(first: Path, second: Path) -> float:
+    """How far apart two models' answers are, on made-up utterances."""
+    texts = [[2, 5 + n, 9 + n % 3, 3] for n in range(40)]
+    one, other = (logits_of(load(folder)[0], texts).log_softmax(-1) for folder in (first, second))
+    return float((one.exp() * (one - other)).sum(1).mean())
+
+
 def copy_without(prepared: Path, target: Path, drop) -> Path:
     """The prepared folder with the rows of train and validation that ``drop`` picks left out."""
     target.mkdir()
@@ -111,11 +118,20 @@ def test_the_model_folder_is_whole_and_can_be_loaded(job, tiny_prepared, capsys)
     assert re.search(r"validation_accuracy=\d\.\d{4} validation_loss=\d\.\d{4}", printed)
 
 
-def test_the_adapter_alone_makes_the_merged_encoder_again(job, tiny_base_model):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"refit": True},  # the mean of two adapters
+        {"refit": True, "use_rslora": True},
+        {"refit": True, "use_dora": True},  # which have no mean
+    ],
+)
+def test_the_adapter_alone_makes_the_merged_encoder_again(job, tiny_base_model, options):
     from peft import PeftModel
     from transformers import AutoModel
 
-    _, folder = job()
+    _, folder = job(**options)
     plain = AutoModel.from_pretrained(tiny_base_model, add_pooling_layer=False)
     again = PeftModel.from_pretrained(plain, folder / "adapter").merge_and_unload().state_dict()
     for name, value in load_file(folder / "encoder" / "model.safetensors").items():
@@ -347,6 +363,23 @@ def test_refitting_changes_the_weights_but_not_what_was_measured(job):
     assert not same(first, second)
     record = json.loads((second / "training.json").read_text())
     assert len(record["refit"]["history"]) == record["best_epoch"]
+
+
+def test_the_mean_of_both_trainings_is_what_ships(job):
+    _, first = job("first")
+    _, second = job("second", refit=True, average_models=False)
+    _, mean = job("mean", refit=True)
+    one, other = weights(first), weights(second)
+    for name, value in weights(mean).items():
+        assert torch.allclose(value, (one[name] + other[name]) / 2, atol=1e-6), name
+
+
+def test_the_second_training_follows_the_firsts_answers_as_far_as_it_is_told(job):
+    options = {"refit": True, "average_models": False, "epochs": 8, "patience": 0}
+    _, first = job("first", epochs=8, patience=0)
+    _, taught = job("taught", distillation=1.0, **options)
+    _, untaught = job("untaught", distillation=0.0, **options)
+    assert distance(first, taught) < distance(first, untaught)
 
 
 def test_a_job_stopped_while_refitting_ends_with_the_same_model(job, tmp_path, monkeypatch):
