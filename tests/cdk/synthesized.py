@@ -91,9 +91,10 @@ class Synthesized:
     @property
     def boundary(self) -> list[Statement]:
         """What the permissions boundary says."""
-        return self._managed_policy(self.settings.boundary_name)
+        return self.managed_policy(self.settings.boundary_name)
 
-    def _managed_policy(self, name: str) -> list[Statement]:
+    def managed_policy(self, name: str) -> list[Statement]:
+        """What the managed policy of this name says."""
         [found] = [
             one["Properties"]["PolicyDocument"]
             for one in self.resources("AWS::IAM::ManagedPolicy").values()
