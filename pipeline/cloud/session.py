@@ -76,6 +76,7 @@ class Account:
     def __init__(self, settings: Settings, endpoint_url: str | None = None) -> None:
         self.settings = settings
         self.endpoint_url = endpoint_url
+        self._session: Any = None
         self._clients: dict[str, Any] = {}
 
     @property
@@ -90,14 +91,16 @@ class Account:
         AWS_MAX_ATTEMPTS says how often it tries.
         """
         if service not in self._clients:
-            boto3, config = _import("boto3"), _import("botocore.config")
+            config = _import("botocore.config")
+            if self._session is None:
+                self._session = _import("boto3").Session()
             options: dict[str, Any] = {
                 "retries": {"mode": "adaptive"},
                 "connect_timeout": 10,
             }
             if self.endpoint_url:  # an emulator rarely answers for one host name per bucket
                 options["s3"] = {"addressing_style": "path"}
-            self._clients[service] = boto3.client(
+            self._clients[service] = self._session.client(
                 service,
                 region_name=self.settings.region,
                 endpoint_url=self.endpoint_url,

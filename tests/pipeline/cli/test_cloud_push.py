@@ -1,5 +1,6 @@
 """``slm push``: a run of this machine in S3, CloudWatch and the registry, once."""
 
+# ruff: noqa: E501 - tables of cases, a case a line
 from __future__ import annotations
 
 import hashlib
