@@ -17,6 +17,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
+from cdk.roles.trust import trusted_by
 from pipeline.settings import Settings
 
 IDLE_MINUTES = 60
@@ -114,7 +115,7 @@ class Studio(Construct):
             "Role",
             role_name=f"{settings.name}-studio",
             description="What a notebook may do: look at the pipeline, start it, read its reports",
-            assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
+            assumed_by=trusted_by("pipeline", settings),  # SageMaker, for this account
             inline_policies={
                 "studio": iam.PolicyDocument(
                     statements=[

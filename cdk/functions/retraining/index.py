@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
+import boto3  # pyright: ignore[reportMissingTypeStubs]
 
 MANIFEST = "/manifest.json"
 MAX_MANIFEST = 1_048_576  # bytes; 128 MiB of memory hold it many times over
@@ -126,12 +126,17 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, str]:
     """
     config = Config.of(os.environ)
     manifest = Manifest.of(event, config)
-    check_files(manifest, boto3.client("s3"))
-    schedules = _Schedules(config, boto3.client("scheduler"))
+    check_files(manifest, _client("s3"))
+    schedules = _Schedules(config, _client("scheduler"))
     done, at = schedules.wait_for(manifest, now=datetime.now(UTC))
     outcome = {"dataset": manifest.dataset, "at": at.isoformat(), "done": done}
     print(json.dumps(outcome))
     return outcome
+
+
+def _client(service: str) -> Any:
+    boto: Any = boto3
+    return boto.client(service)
 
 
 def check_files(manifest: Manifest, s3: Any) -> None:
