@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from pipeline.datasets_manifest import MANIFEST, dataset_name, write_manifest
 from pipeline.local.errors import PipelineError
 
 OUT_OF_SCOPE = "out_of_scope"
@@ -160,6 +161,7 @@ def _write(rows: Iterable[_Row], out: Path) -> Imported:
                 intents.add(row.intent)
         if not count:
             raise DatasetError("The dataset has no rows: there is nothing to import.")
+        write_manifest(partial, dataset_name(out))
         if out.exists():
             shutil.rmtree(out)
         partial.rename(out)
@@ -171,7 +173,7 @@ def _write(rows: Iterable[_Row], out: Path) -> Imported:
 
 
 def _is_ours(folder: Path) -> bool:
-    return {path.name for path in folder.iterdir()} <= {FILE}
+    return {path.name for path in folder.iterdir()} <= {FILE, MANIFEST}
 
 
 def _unreadable(file: Path, error: OSError) -> DatasetError:

@@ -38,7 +38,7 @@ def manifest_of(folder: Path, dataset: str | None = None) -> dict[str, Any]:
         UsageError: The folder is not one, holds no data, or its name is no dataset's.
         PipelineError: A file cannot be read.
     """
-    name = dataset if dataset is not None else _name_of(folder)
+    name = dataset if dataset is not None else dataset_name(folder)
     if not NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} is not the name of a dataset: use 1 to 63 small letters, digits, - and _, "
@@ -104,7 +104,8 @@ def differences(recorded: dict[str, Any], found: dict[str, Any]) -> list[str]:
     return sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))  # fmt: skip  # noqa: E501
 
 
-def _name_of(folder: Path) -> str:
+def dataset_name(folder: Path) -> str:
+    """What the dataset in ``folder`` is called unless it is said: the folder's name, made to fit."""
     return re.sub(r"[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-_") or "data"
 
 

@@ -16,6 +16,7 @@ from pipeline.datasets import (
     import_clinc150,
     import_csv,
 )
+from pipeline.datasets_manifest import manifest_of, read_manifest
 
 CLINC = {
     "train": [["play jazz", "play_music"], ["what's the weather", "weather"]],
@@ -139,3 +140,13 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path):
     file = write_clinc(tmp_path)
     with pytest.raises(DatasetError, match="cannot be written: Not a directory"):
         import_clinc150(file, file / "below" / "a" / "file")
+
+
+def test_what_was_imported_has_a_manifest_that_agrees_with_it(tmp_path: Path):
+    source = tmp_path / "rows.csv"
+    source.write_text("text,intent\nlights off,off\n")
+    done = import_csv(source, tmp_path / "My Home", text="text", intent="intent")
+    assert read_manifest(done.folder) == manifest_of(done.folder)
+    assert manifest_of(done.folder)["dataset"] == "my-home"
+    again = import_csv(source, tmp_path / "My Home", text="text", intent="intent")
+    assert again.folder == done.folder, "an import replaces its own"
