@@ -57,7 +57,7 @@ class IdentityStack(Stack):
         self.permission_sets = {
             name: _permission_set(self, settings, name) for name in PERMISSION_SETS
         }
-        for assignment in settings.identity.assignments:
+        for assignment in dict.fromkeys(settings.identity.assignments):  # once, if written twice
             self._assign(settings, assignment)
         for name, value in settings.all_tags.items():
             Tags.of(self).add(name, value)
@@ -66,7 +66,7 @@ class IdentityStack(Stack):
         permission_set = self.permission_sets[assignment.permission_set]
         sso.CfnAssignment(
             self,
-            f"{assignment.permission_set}-{assignment.principal_id}",
+            f"{assignment.permission_set}-{assignment.principal_type}-{assignment.principal_id}",
             instance_arn=settings.identity.instance_arn,
             permission_set_arn=permission_set.attr_permission_set_arn,
             principal_id=assignment.principal_id,

@@ -14,6 +14,11 @@ from typing import Any
 
 from aws_cdk import App, Environment
 
+from cdk.app import add_stacks, new_app
+from cdk.context import Request
+from cdk.foundation.stack import FoundationStack
+from cdk.identity.stack import IdentityStack
+from cdk.roles.stack import RolesStack
 from pipeline.settings import RoleKind, Settings
 from tests.cdk.policies import Statement, resolve, statements_in
 
@@ -126,16 +131,8 @@ def synthesize(settings: Settings, folder: Path, *, whole: bool = False) -> Synt
     Args:
         whole: All of the app's stacks, which takes seconds more for the pipeline's definition.
     """
-    app = App(
-        outdir=str(folder),
-        context=json.loads(CDK_JSON.read_text(encoding="utf-8"))["context"],
-        builtin_cloud_formation_validation=False,  # cfn-lint's turn, and seconds of loading
-        analytics_reporting=False,
-    )
+    app = new_app(folder, json.loads(CDK_JSON.read_text(encoding="utf-8"))["context"])
     if whole:
-        from cdk.app import add_stacks
-        from cdk.context import Request
-
         add_stacks(app, Request(settings, "build"))
     else:
         _add_own_stacks(app, settings)
@@ -144,10 +141,6 @@ def synthesize(settings: Settings, folder: Path, *, whole: bool = False) -> Synt
 
 
 def _add_own_stacks(app: App, settings: Settings) -> None:
-    from cdk.foundation.stack import FoundationStack
-    from cdk.identity.stack import IdentityStack
-    from cdk.roles.stack import RolesStack
-
     env = Environment(account=settings.account, region=settings.region)
     names = {part: settings.stack_name(part) for part in ("foundation", "roles", "identity")}
     foundation = FoundationStack(app, names["foundation"], settings=settings, env=env)

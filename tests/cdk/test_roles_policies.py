@@ -7,9 +7,14 @@ import json
 from typing import Any
 
 import pytest
+from aws_cdk import Environment
+from aws_cdk import aws_iam as iam
 
+from cdk.app import new_app
+from cdk.foundation.stack import FoundationStack
+from cdk.roles.stack import RolesStack
 from cdk.roles.wildcards import WILDCARDS
-from pipeline.settings import ROLE_KINDS
+from pipeline.settings import ROLE_KINDS, Settings
 from tests.cdk.policies import Call, effect_of, is_allowed, listed, statements_in
 from tests.cdk.synthesized import Synthesized
 
@@ -199,15 +204,8 @@ def test_roles_and_boundary_have_the_names_that_the_settings_say(dev):
 
 
 def test_the_roles_that_are_handed_out_cannot_be_widened_by_a_grant(tmp_path):
-    from aws_cdk import App, Environment
-    from aws_cdk import aws_iam as iam
-
-    from cdk.foundation.stack import FoundationStack
-    from cdk.roles.stack import RolesStack
-    from pipeline.settings import Settings
-
     settings = Settings.load("dev")
-    app = App(outdir=str(tmp_path), builtin_cloud_formation_validation=False)
+    app = new_app(tmp_path)
     env = Environment(account=settings.account, region=settings.region)
     foundation = FoundationStack(app, "foundation", settings=settings, env=env)
     stack = RolesStack(app, "roles", settings=settings, foundation=foundation, env=env)
