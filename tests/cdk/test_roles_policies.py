@@ -26,9 +26,10 @@ NO_METRIC = ["dataset"]
 
 @pytest.fixture(scope="module")
 def everything(synthesized) -> Synthesized:
-    """Dev with all that adds statements: permission sets, a network, the training stack."""
+    """Dev with all that adds statements: permission sets, a network, Studio, the training stack."""
+    studio = {"enabled": True, "vpc": "vpc-0a", "subnets": ["subnet-0a"]}
     instance = {"instance_arn": "arn:aws:sso:::instance/ssoins-1234567890abcdef"}
-    return synthesized("dev", whole=True, identity=instance, network=NETWORK)
+    return synthesized("dev", whole=True, identity=instance, network=NETWORK, studio=studio)
 
 
 @pytest.fixture(scope="module")
