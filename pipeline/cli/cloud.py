@@ -240,9 +240,13 @@ def _minutes(
 
 def _account(env: str, endpoint_url: str | None) -> Account:
     from pipeline.cloud.session import Account
+    from pipeline.local.errors import UsageError
     from pipeline.settings import Settings
 
-    return Account(Settings.load(env), endpoint_url)
+    settings = Settings.load(env)
+    if settings.environment == "local" and endpoint_url is None:
+        raise UsageError("--env local is this machine and no account: choose dev or another one.")
+    return Account(settings, endpoint_url)
 
 
 def on_terminal() -> bool:

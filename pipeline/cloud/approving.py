@@ -105,7 +105,7 @@ def check_rejection(version: Version) -> None:
 
 
 def decide(account: Account, version: Version, status: str, words: str) -> None:
-    """Set a version's status; ``words`` is the note or reason that is kept with it.
+    """Set a version's status; ``words``, if any, is the note or reason that is kept with it.
 
     Raises:
         CloudError: It was refused.
@@ -118,9 +118,9 @@ def decide(account: Account, version: Version, status: str, words: str) -> None:
         f"{verb} version {version.number} of {version.group}",
         ModelPackageArn=version.arn,
         ModelApprovalStatus=status,
-        ApprovalDescription=words[:_TEXT],
         # unchanged, and said so: an emulator drops what is left out
         CustomerMetadataProperties=described.get("CustomerMetadataProperties", {}),
+        **({"ApprovalDescription": words[:_TEXT]} if words else {}),
     )
 
 

@@ -257,13 +257,11 @@ def _register(account: Account, run: LocalRun, models: Bucket, place: str) -> di
             "--execution-id": run.execution.id,
             "--image": account.settings.processing_image,
         }
+        command = [sys.executable, "-m", "steps.register"]
+        for option, value in given.items():
+            command += [option, str(value)]
         done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "steps.register",
-                *(str(w) for pair in given.items() for w in pair),
-            ],
+            command,
             env=_environment(account, root, models.key_arn),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -174,7 +174,12 @@ class Account:
             )
         if code in _MISSING or (code.startswith("Validation") and _MISSING_WORDS.search(message)):
             return MissingError(f"Could not {doing}: {message}, in {self.place}.")
-        if status >= 500 and status != 501:
+        if self.endpoint_url and code.isdecimal():  # a page of the server, no answer of AWS's
+            return CloudError(
+                f"Could not {doing}: {self.endpoint_url} failed ({code}); it may not know "
+                f"{error.operation_name}."
+            )
+        if status >= 500:
             return ThrottledError(
                 f"Could not {doing}: the service failed ({code or status}); repeat the command."
             )
@@ -199,8 +204,10 @@ class Account:
             exceptions.PartialCredentialsError,
             exceptions.CredentialRetrievalError,
             exceptions.ProfileNotFound,
+            exceptions.NoAuthTokenError,
             exceptions.TokenRetrievalError,
             exceptions.SSOError,
+            exceptions.LoginError,
         )
         if isinstance(error, exceptions.NoCredentialsError):
             return CredentialsError(f"Could not {doing}: there are no credentials; {_LOGIN}.")

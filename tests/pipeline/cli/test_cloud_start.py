@@ -128,3 +128,11 @@ def test_an_environment_that_does_not_exist_is_wrong_usage():
     done = run_slm("start", "--env", "nowhere")
     assert done.returncode == 2
     assert "environment 'nowhere' is not one of" in done.stderr
+
+
+def test_this_machine_is_no_account(slm):
+    done = slm("start", "--env", "local")
+    assert (done.exit_code, "--env local is this machine and no account" in done.stderr) == (
+        2,
+        True,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -81,6 +82,18 @@ def definition() -> dict[str, Any]:
     }  # fmt: skip
 
 
+@functools.cache
+def _client(service: str, address: str) -> Any:
+    """Making a client takes longer than most of what is tested with it."""
+    return boto3.client(
+        service,
+        endpoint_url=address,
+        region_name=REGION,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+
+
 @dataclass(frozen=True)
 class Emulated:
     """An account: where it answers, and its settings."""
@@ -91,7 +104,7 @@ class Emulated:
     key_arn: str = ""
 
     def client(self, service: str) -> Any:
-        return boto3.client(service, endpoint_url=self.address, region_name=REGION)
+        return _client(service, self.address)
 
     @property
     def options(self) -> list[str]:

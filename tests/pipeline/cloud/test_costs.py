@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from pipeline.cloud import costs, durations
 from pipeline.cloud.prices import Prices, read_prices
 from pipeline.cloud.session import Account
-from pipeline.definition import build_definition
 from pipeline.local import Execution, StepRecord
 from pipeline.parameters import parameters
 from pipeline.settings import Settings
@@ -19,11 +18,6 @@ from tests.pipeline.cloud.stub import Stub, ok, serve
 
 DEV = Settings.load("dev")
 VALUES = {"Machine": "ml.m5.xlarge", "Epochs": 4, "Count": 1}
-
-
-@pytest.fixture(scope="module")
-def ours() -> dict:
-    return build_definition(DEV)
 
 
 def defaults(built: dict) -> dict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.cloud import deployed
 from pipeline.cloud.session import (
     Account,
     CloudError,
@@ -14,7 +15,7 @@ from pipeline.cloud.session import (
     ThrottledError,
 )
 from pipeline.settings import Settings
-from tests.pipeline.cloud.emulated import SETTINGS, environment
+from tests.pipeline.cloud.emulated import SETTINGS, Emulated, environment
 from tests.pipeline.cloud.stub import Answer, Stub, refused, serve
 
 DENIED = "User: arn:aws:sts::1:assumed-role/scientist/me is not authorized to perform: {} on resource: x{}"
@@ -56,6 +57,14 @@ def test_a_refusal_is_one_sentence(settings: Settings, answer: Answer, kind: typ
     assert sentence.startswith("Could not read the pipeline: ")
     assert said in sentence
     assert sentence.endswith(".")
+
+
+def test_an_emulator_that_lacks_an_operation_is_not_asked_for_ever(emulated: Emulated, monkeypatch):
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    account = Account(emulated.settings, emulated.address)
+    with pytest.raises(CloudError, match=r"may not know ListPipelineExecutionSteps\.") as raised:
+        deployed.steps(account, f"{account.settings.pipeline_arn}/execution/abcdefghijkl")
+    assert type(raised.value) is CloudError
 
 
 def test_an_address_where_nobody_answers_is_named(settings: Settings):
