@@ -134,7 +134,10 @@ def print_costs(month: MonthCost, name: str, whose: str) -> None:
     """The parts of an execution and of a month, and the budget."""
     prices = read_prices()
     console = _console()
-    _line(f"{name}: prices of {prices.region} as known on {prices.date}, in US dollars; minutes {whose}.")
+    _line(
+        f"{name}: prices of {prices.region} as known on {prices.date}, in US dollars; "
+        f"minutes {whose}."
+    )
     _line("")
     console.print(_execution_table(month.execution))
     _line("")
