@@ -15,6 +15,7 @@ Leaves out: who may read and write what (cdk/roles), and what a notification sta
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aws_cdk import Duration, RemovalPolicy
@@ -30,7 +31,6 @@ CHECKPOINTS = "executions/*/checkpoints/*"
 """Where training keeps checkpoints. SageMaker's API takes no key for them, so they arrive without
 a header and get the bucket's default encryption, which is the same key. Only the refusal of a
 missing header leaves them out: a header that names another key is refused here too."""
-ACCESS_LOG_DAYS = 365
 ABORT_UPLOADS_AFTER_DAYS = 7
 
 SSE = "s3:x-amz-server-side-encryption"
@@ -43,20 +43,33 @@ _RARELY_READ: _Classes = (
 )
 _STILL_READ: _Classes = ((s3.StorageClass.INFREQUENT_ACCESS, 90),)
 
-LIFECYCLES: Mapping[str, tuple[_Classes, int | None, int]] = {
-    # labels are dear and never expire; an old version is what a bad import replaced
-    "raw": (_RARELY_READ, None, 180),
+
+@dataclass(frozen=True)
+class Lifecycle:
+    """What becomes of an object as it ages; every number is an age in days."""
+
+    noncurrent_expires: int
+    """Of a version that was replaced or deleted."""
+    classes: _Classes = ()
+    """Cheaper storage, none of which has to be restored from before it is read."""
+    expires: int | None = None
+    """Of a current version; None: never."""
+
+
+LIFECYCLES: Mapping[str, Lifecycle] = {
+    # labels are dear and never expire; a noncurrent version is what a bad import replaced
+    "raw": Lifecycle(180, _RARELY_READ),
     # can be made again from raw
-    "processed": (_RARELY_READ, 365, 30),
+    "processed": Lifecycle(30, _RARELY_READ, expires=365),
     # what the registry and devices point to: no current version ever expires
-    "models": (_STILL_READ, None, 365),
-    "deployments": (_STILL_READ, None, 365),
+    "models": Lifecycle(365, _STILL_READ),
+    "deployments": Lifecycle(365, _STILL_READ),
     # registered models lie here too, between files that could go: the execution's id comes first
     # in a key, and a lifecycle filter knows prefixes only, so nothing current expires
-    "pipeline": (_RARELY_READ, None, 30),
+    "pipeline": Lifecycle(30, _RARELY_READ),
 }
-"""By purpose: cheaper storage classes with the age in days, the age at which a current version
-expires (None: never), and the age at which a noncurrent one does."""
+"""By purpose."""
+ACCESS_LOGS = Lifecycle(1, expires=365)
 
 
 class Buckets(Construct):
@@ -81,7 +94,7 @@ class Buckets(Construct):
             "AccessLogs",
             bucket_name=self._settings.access_log_bucket,
             encryption=s3.BucketEncryption.S3_MANAGED,  # log delivery takes no other
-            lifecycle_rules=[_lifecycle((), ACCESS_LOG_DAYS, 1)],
+            lifecycle_rules=[_rule(ACCESS_LOGS)],
             **_shared(self._removal),
         )
         bucket.add_to_resource_policy(
@@ -111,7 +124,7 @@ class Buckets(Construct):
             encryption=s3.BucketEncryption.KMS,
             encryption_key=key,
             bucket_key_enabled=True,
-            lifecycle_rules=[_lifecycle(*LIFECYCLES[purpose])],
+            lifecycle_rules=[_rule(LIFECYCLES[purpose])],
             **_shared(self._removal),
         )
         _l1(bucket).logging_configuration = s3.CfnBucket.LoggingConfigurationProperty(
@@ -143,19 +156,18 @@ def _shared(removal: RemovalPolicy) -> dict[str, Any]:
     }
 
 
-def _lifecycle(
-    classes: _Classes, expire_days: int | None, noncurrent_days: int
-) -> s3.LifecycleRule:
+def _rule(lifecycle: Lifecycle) -> s3.LifecycleRule:
+    expires = lifecycle.expires
+    transitions = [
+        s3.Transition(storage_class=storage_class, transition_after=Duration.days(days))
+        for storage_class, days in lifecycle.classes
+    ]
     return s3.LifecycleRule(
         id="age",
         enabled=True,
-        transitions=[
-            s3.Transition(storage_class=storage_class, transition_after=Duration.days(days))
-            for storage_class, days in classes
-        ]
-        or None,
-        expiration=None if expire_days is None else Duration.days(expire_days),
-        noncurrent_version_expiration=Duration.days(noncurrent_days),
+        transitions=transitions or None,
+        expiration=None if expires is None else Duration.days(expires),
+        noncurrent_version_expiration=Duration.days(lifecycle.noncurrent_expires),
         abort_incomplete_multipart_upload_after=Duration.days(ABORT_UPLOADS_AFTER_DAYS),
     )
 
@@ -168,34 +180,28 @@ def _refusals(
     A negated operator holds as well where the header is missing, which makes "any other" and
     "none" one statement.
     """
+    another = {"StringNotEquals": {SSE_KEY: keys}}
+    if not without_header:
+        everything = [bucket.arn_for_objects("*")]
+        return [_refusal("RefuseAnotherKeyOrNone", another, {"resources": everything})]
     exempt = [bucket.arn_for_objects(path) for path in without_header]
-    everything = [bucket.arn_for_objects("*")]
-    refused: dict[str, Any] = {"sid": "RefuseAnotherKeyOrNone", "conditions": {}}
-    refused["conditions"] = {"StringNotEquals": {SSE_KEY: keys}}
-    refused |= {"not_resources": exempt} if exempt else {"resources": everything}
-    statements = [_refusal(**refused)]
-    if exempt:
-        statements += [
-            _refusal(
-                sid="RefuseAnotherKey",
-                resources=exempt,
-                conditions={"StringNotEquals": {SSE_KEY: keys}, "Null": {SSE_KEY: "false"}},
-            ),
-            _refusal(
-                sid="RefuseAnyHeaderWithoutTheKey",  # S3's own key, or the account's default one
-                resources=exempt,
-                conditions={"Null": {SSE: "false", SSE_KEY: "true"}},
-            ),
-        ]
-    return statements
+    present = {"Null": {SSE_KEY: "false"}}
+    s3_chooses = {"Null": {SSE: "false", SSE_KEY: "true"}}  # its own key or the account's default
+    return [
+        _refusal("RefuseAnotherKeyOrNone", another, {"not_resources": exempt}),
+        _refusal("RefuseAnotherKey", {**another, **present}, {"resources": exempt}),
+        _refusal("RefuseAHeaderWithoutTheKey", s3_chooses, {"resources": exempt}),
+    ]
 
 
-def _refusal(**options: Any) -> iam.PolicyStatement:
+def _refusal(sid: str, conditions: dict[str, Any], where: dict[str, Any]) -> iam.PolicyStatement:
     return iam.PolicyStatement(
+        sid=sid,
         effect=iam.Effect.DENY,
         principals=[principals.anybody()],
         actions=["s3:PutObject"],
-        **options,
+        conditions=conditions,
+        **where,
     )
 
 

@@ -5,15 +5,15 @@ is forecast. It counts the whole account: a filter by tag reads as zero until so
 tag in the billing console, and a budget that cannot fire is worse than one that fires early.
 
 ``BudgetAction`` attaches a policy that denies new SageMaker jobs and executions to the service
-roles when 100 % is spent. What runs goes on to its end. **The way back**: nothing lifts the denial
-by itself before the next month. Raise ``budget.monthly_usd`` and deploy, or wait, and then reverse
-the action, in the console (Budgets > the budget > Actions > Undo) or with::
+roles when 100 % is spent. What runs goes on to its end. **The way back**, for a platform engineer:
+raise ``budget.monthly_usd`` and deploy, or wait for the next month, and then reverse the action::
 
     aws budgets describe-budget-actions-for-budget --account-id ACCOUNT --budget-name NAME
     aws budgets execute-budget-action --account-id ACCOUNT --budget-name NAME \\
         --action-id ID --execution-type REVERSE_BUDGET_ACTION
 
-and let it stand by again, for the next time, with ``--execution-type RESET_BUDGET_ACTION``.
+and let it stand by again with ``--execution-type RESET_BUDGET_ACTION``. Reverse it before the roles
+stack is removed as well: IAM keeps a policy that is attached to something.
 
 Billing data is some hours old: the brake limits what a forgotten loop costs, not the last dollar.
 
