@@ -92,7 +92,7 @@ class TrainingConfig:
     """Epochs without a better validation after which training stops; 0 never stops early."""
 
     refit: bool = True
-    """Whether to train again, from the base model and for the epochs that were best, with the
+    """Whether to train again, from the base model and for as many epochs, with the
     validation rows in training; temperature and threshold are those chosen before."""
 
     distillation: float = 0.5

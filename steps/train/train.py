@@ -125,12 +125,12 @@ def _train(
     outcome = chosen.outcome
     refitted = None
     if config.refit and len(data.validation):
+        phase = _second_phase(config, data, outcome, base, group)
         say(
-            f"Training again, {outcome.best_epoch + 1} epochs on the {len(data.validation)} "
+            f"Training again, {phase.config.epochs} epochs on the {len(data.validation)} "
             "validation utterances as well; temperature and threshold stay as they were chosen "
             "without them."
         )
-        phase = _second_phase(config, data, outcome, base, group)
         refitted = _run_loop(phase, folders, base, group, dtype, say).outcome
     if not group.leads:
         return TrainingResult(
@@ -196,7 +196,10 @@ def _second_phase(
 ) -> _Phase:
     """Training anew, from another start, on all rows, with the first model as a teacher."""
     everything = data.with_validation_in_train()
-    again = dataclasses.replace(config, epochs=first.best_epoch + 1, seed=(config.seed + 1) % 2**32)
+    stopped_early = len(first.history) < config.epochs
+    # the rates fall to zero over all epochs, so fewer are another, worse schedule
+    epochs = first.best_epoch + 1 if stopped_early else config.epochs
+    again = dataclasses.replace(config, epochs=epochs, seed=(config.seed + 1) % 2**32)
     if not config.distillation:
         return _Phase("refit", again, everything, None)
     model, _ = merged(base, config, first.tensors)

@@ -362,7 +362,14 @@ def test_refitting_changes_the_weights_but_not_what_was_measured(job):
     assert refitted.history == held_back.history
     assert not same(first, second)
     record = json.loads((second / "training.json").read_text())
-    assert len(record["refit"]["history"]) == record["best_epoch"]
+    assert len(record["refit"]["history"]) == 2, "all epochs: none was stale"
+
+
+def test_refitting_takes_the_best_epochs_where_training_stopped_early(job):
+    result, folder = job(refit=True, epochs=30, patience=1, learning_rate=0.2)
+    record = json.loads((folder / "training.json").read_text())
+    assert len(result.history) < 30
+    assert len(record["refit"]["history"]) == record["best_epoch"] < len(result.history)
 
 
 def test_the_mean_of_both_trainings_is_what_ships(job):
