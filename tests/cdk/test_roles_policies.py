@@ -173,21 +173,19 @@ def test_a_service_assumes_a_role_for_something_in_this_account_only(dev, kind):
     trust = dev.role(dev.settings.role_name(kind))["AssumeRolePolicyDocument"]
     statements = statements_in(trust, dev.names)
 
-    def assumed(principal: str, account: str, source: str | None = None):
-        resource = "schedule-group/slm-edge-dev" if service == "scheduler" else "pipeline/slm/x"
-        context = {
-            "aws:SourceAccount": account,
-            "aws:SourceArn": source or f"arn:aws:{service}:eu-west-1:{account}:{resource}",
-        }
+    resource = "schedule-group/slm-edge-dev" if service == "scheduler" else "pipeline/slm/x"
+    ours = f"arn:aws:{service}:eu-west-1:{ACCOUNT}:{resource}"
+
+    def assumed(principal: str, account: str, source: str):
+        context = {"aws:SourceAccount": account, "aws:SourceArn": source}
         caller = {"Service": f"{principal}.amazonaws.com"}
         return effect_of(Call("sts:AssumeRole", "*", context, caller), statements)
 
-    assert assumed(service, ACCOUNT) == "Allow"
-    assert assumed(service, "222222222222") is None
-    foreign = f"arn:aws:{service}:eu-west-1:222222222222:pipeline/x"
-    assert assumed(service, ACCOUNT, foreign) is None
-    assert assumed("ec2", ACCOUNT) is None
-    assert assumed("lambda", ACCOUNT) is None
+    assert assumed(service, ACCOUNT, ours) == "Allow"
+    assert assumed(service, "222222222222", ours) is None
+    assert assumed(service, ACCOUNT, ours.replace(ACCOUNT, "222222222222")) is None
+    assert assumed("ec2", ACCOUNT, ours) is None
+    assert assumed("lambda", ACCOUNT, ours) is None
 
 
 def test_schedules_of_another_group_cannot_start_the_pipeline(dev):
