@@ -47,7 +47,7 @@ class FoundationStack(Stack):
 
 
 def _alert_topic(scope: Construct, settings: Settings, key: kms.IKey) -> sns.ITopic:
-    """The encrypted topic that people are told through."""
+    """The encrypted topic that people are told through; each confirms one mail first."""
     topic = sns.Topic(
         scope,
         "Alerts",
