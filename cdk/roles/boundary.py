@@ -63,13 +63,11 @@ def _statements(names: Names) -> list[iam.PolicyStatement]:
         ),
         allow(
             "SageMaker",
-            [
+            [  # none that deletes: what was registered or logged stays for those who audit it
                 f"sagemaker:{verb}*"
                 for verb in (
                     "Add",
-                    "Batch",
                     "Create",
-                    "Delete",
                     "Describe",
                     "List",
                     "Retry",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,10 +16,12 @@ from cdk.foundation.stack import FoundationStack
 from cdk.roles.stack import RolesStack
 from cdk.roles.wildcards import WILDCARDS
 from pipeline.settings import ROLE_KINDS, Settings
-from tests.cdk.policies import Call, effect_of, is_allowed, listed, statements_in
+from tests.cdk.policies import Call, Statement, effect_of, is_allowed, listed, statements_in
 from tests.cdk.synthesized import Synthesized
 
 ACCOUNT = "111111111111"
+ROLE = "AWS::IAM::Role"
+SAGEMAKER = f"arn:aws:sagemaker:eu-west-1:{ACCOUNT}"
 NETWORK = {"subnets": ["subnet-0a"], "security_groups": ["sg-0b"]}
 NO_METRIC = ["dataset"]
 """The table has one resource for CloudWatch's metric actions, and that is not a metric."""
@@ -158,13 +161,35 @@ def test_the_boundary_holds_back_what_a_widened_policy_would_allow(dev):
             "sagemaker:DeleteModelPackage",
             f"arn:aws:sagemaker:eu-west-1:{ACCOUNT}:model-package/x/1",
         ),
-        ("sagemaker:CreateTrainingJob", f"arn:aws:sagemaker:eu-west-1:{ACCOUNT}:training-job/x"),
+        ("sagemaker:CreateTrainingJob", f"{SAGEMAKER}:training-job/x"),
         ("cloudwatch:PutMetricData", "*"),
         ("ec2:RunInstances", f"arn:aws:ec2:eu-west-1:{ACCOUNT}:instance/*"),
         ("organizations:LeaveOrganization", "*"),
     ]:
         call = Call(action, resource, context)
         assert not is_allowed(call, widened, boundary=dev.boundary), action
+
+
+def test_the_boundary_cuts_nothing_that_a_role_needs(everything):
+    """Of every stack's roles: Studio's and the function's are not this stack's."""
+    roles = [one["Properties"]["RoleName"] for one in everything.resources(ROLE).values()]
+    assert len(roles) == 8
+    for role in roles:
+        for statement in everything.statements_of(role):
+            for call in calls_allowed_by(statement):
+                assert effect_of(call, everything.boundary) == "Allow", (role, call)
+
+
+def calls_allowed_by(statement: Statement) -> Iterator[Call]:
+    """A call for each pair of action and resource, with conditions that hold."""
+    context = {
+        key: listed(expected)[0].replace("*", "x")
+        for keys in statement.get("Condition", {}).values()
+        for key, expected in keys.items()
+    }
+    for action in listed(statement["Action"]):
+        for resource in listed(statement["Resource"]):
+            yield Call(action, resource.replace("*", "x"), context)
 
 
 @pytest.mark.parametrize("kind", ROLE_KINDS)
