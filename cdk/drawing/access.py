@@ -1,0 +1,222 @@
+"""Which principal may do what to which resource, computed from the policies of the templates.
+
+A principal's statements are compared with the ARNs of every kind of resource, wildcards on either
+side included. That is what a policy allows, not what a call needs: conditions are written out in
+docs/roles.md and are not weighed here, and neither is the boundary, which is a row of its own.
+
+Leaves out: denials, which take away from everybody alike (bucket policies, the budget's brake).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import Any, cast
+
+from cdk.drawing.account import AccountTemplates, Resource, listed
+
+READ, WRITE, DELETE, SETTINGS = "R", "W", "D", "S"
+LETTERS = {
+    READ: "reads",
+    WRITE: "writes, starts, passes",
+    DELETE: "deletes",
+    SETTINGS: "settings only",
+}
+
+_SETTINGS = (
+    "s3:GetBucket*",
+    "s3:GetEncryptionConfiguration",
+    "s3:GetLifecycleConfiguration",
+    "s3:List*",
+    "kms:DescribeKey",
+    "kms:Get*",
+    "kms:List*",
+    "sns:Get*",
+    "sqs:GetQueue*",
+)
+"""Actions that show how something is set up or what it holds by name, and none of its content."""
+_READS = (
+    "Batch", "Decrypt", "Describe", "Filter", "Get", "List", "Lookup", "Receive", "Search", "View",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of a policy."""
+
+    sid: str
+    effect: str
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    conditions: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Somebody who may do something: a role, a permission set, or the boundary's ceiling."""
+
+    title: str
+    kind: str
+    """``people``, ``service`` or ``boundary``."""
+    resource: Resource
+    statements: tuple[Statement, ...]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kind of resource: its title, its service's prefix in actions, and patterns of its ARNs."""
+
+    title: str
+    service: str
+    patterns: tuple[str, ...]
+
+
+def principals(account: AccountTemplates) -> list[Principal]:
+    """People first, then services, then the boundary."""
+    found = [*_people(account), *_services(account)]
+    for one in account.of_type("AWS::IAM::ManagedPolicy"):
+        if one.name == account.settings.boundary_name:
+            found.append(Principal("boundary", "boundary", one, _statements(one)))
+    return found
+
+
+def _people(account: AccountTemplates) -> Iterator[Principal]:
+    for one in account.of_type("AWS::SSO::PermissionSet"):
+        title = one.name.removeprefix(f"slm-{account.settings.environment}-")
+        yield Principal(title, "people", one, _statements(one))
+
+
+def _services(account: AccountTemplates) -> Iterator[Principal]:
+    for one in account.of_type("AWS::IAM::Role"):
+        title = one.name.removeprefix(f"{account.settings.name}-")
+        yield Principal(title, "service", one, _statements(one))
+
+
+def _statements(resource: Resource) -> tuple[Statement, ...]:
+    properties = resource.properties
+    documents: list[Any] = [one["PolicyDocument"] for one in properties.get("Policies", [])]
+    documents += [
+        properties[key] for key in ("PolicyDocument", "InlinePolicy") if key in properties
+    ]
+    return tuple(statement for document in documents for statement in read_statements(document))
+
+
+def read_statements(document: Mapping[str, Any]) -> Iterator[Statement]:
+    """The statements of a policy document."""
+    for one in cast("list[dict[str, Any]]", document["Statement"]):
+        yield Statement(
+            str(one.get("Sid", "")),
+            str(one["Effect"]),
+            tuple(listed(one["Action"])),
+            tuple(listed(one.get("Resource", []))),
+            one.get("Condition", {}),
+        )
+
+
+def trusted(role: Resource) -> list[str]:
+    """The services that may assume a role."""
+    statements: list[dict[str, Any]] = role.properties["AssumeRolePolicyDocument"]["Statement"]
+    return [
+        service.partition(".")[0]
+        for statement in statements
+        for service in listed(statement["Principal"].get("Service", []))
+    ]
+
+
+def targets(account: AccountTemplates) -> list[Target]:
+    """Every kind of resource that somebody may reach, in the order in which it is drawn."""
+    settings = account.settings
+    here = f"{settings.region}:{settings.account}"
+    arn = f"arn:{settings.partition}"
+    buckets = {**settings.buckets, "access logs": settings.access_log_bucket}
+    sagemaker = f"{arn}:sagemaker:{here}"
+    role = f"{arn}:iam::{settings.account}:role"
+    pipeline = settings.pipeline_arn
+    group = settings.model_package_group
+    return [
+        *(
+            Target(f"bucket {purpose}", "s3", (f"{arn}:s3:::{name}", f"{arn}:s3:::{name}/*"))
+            for purpose, name in buckets.items()
+        ),
+        Target("encryption key", "kms", (f"{arn}:kms:{here}:key/*",)),
+        Target("pipeline", "sagemaker", (pipeline, f"{pipeline}/execution/*")),
+        Target(
+            "jobs",
+            "sagemaker",
+            (
+                f"{sagemaker}:processing-job/pipelines-*",
+                f"{sagemaker}:training-job/pipelines-*",
+                f"{sagemaker}:compilation-job/{group}-*",
+            ),
+        ),
+        Target(
+            "model registry",
+            "sagemaker",
+            (f"{sagemaker}:model-package-group/{group}", f"{sagemaker}:model-package/{group}/*"),
+        ),
+        Target("Studio profile", "sagemaker", (f"{sagemaker}:user-profile/d-*",)),
+        Target("images", "ecr", (f"{arn}:ecr:{here}:repository/{settings.name}/*",)),
+        Target("logs", "logs", (f"{arn}:logs:{here}:log-group:/aws/*",)),
+        Target("metrics", "cloudwatch", ("*",)),
+        Target("schedules", "scheduler", (f"{arn}:scheduler:{here}:schedule/*",)),
+        Target("dead letters", "sqs", (f"{arn}:sqs:{here}:{settings.dead_letter_queue}",)),
+        Target("alert topic", "sns", (settings.alert_topic_arn,)),
+        Target("budget", "budgets", (f"{arn}:budgets::{settings.account}:budget/*",)),
+        Target("stacks", "cloudformation", (f"{arn}:cloudformation:{here}:stack/*",)),
+        Target("service roles", "iam", (f"{role}/{settings.name}-*",)),
+        Target("bootstrap's roles", "sts", (f"{role}/cdk-*",)),
+        Target("trail", "cloudtrail", ("*",)),
+    ]
+
+
+def level(principal: Principal, target: Target) -> str:
+    """Letters of what the principal may do to the target: ``RW``; empty for nothing."""
+    found = {
+        kind_of(action)
+        for statement in principal.statements
+        if statement.effect == "Allow" and _reaches(statement.resources, target)
+        for action in statement.actions
+        if action.partition(":")[0] == target.service
+    }
+    content = [letter for letter in (READ, WRITE, DELETE) if letter in found]
+    return "".join(content) if content else "".join(found & {SETTINGS})
+
+
+def _reaches(resources: Iterable[str], target: Target) -> bool:
+    """Whether one of the resources is the target's; all of them only where it has no ARN."""
+    if target.patterns == ("*",):
+        return "*" in resources
+    return any(
+        overlap(resource, pattern)
+        for resource in resources
+        if resource != "*"
+        for pattern in target.patterns
+    )
+
+
+def kind_of(action: str) -> str:
+    """The letter of an action, which may hold a wildcard."""
+    if any(fnmatchcase(action, pattern) for pattern in _SETTINGS):
+        return SETTINGS
+    verb = action.partition(":")[2]
+    if verb.startswith(("Delete", "Abort")):
+        return DELETE if verb != "AbortMultipartUpload" else ""  # of what was never written
+    return READ if verb.startswith(_READS) else WRITE
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether some text matches both patterns, in which ``*`` stands for anything."""
+
+    @cache
+    def meet(i: int, j: int) -> bool:
+        if i == len(one) or j == len(other):
+            return set(one[i:] + other[j:]) <= {"*"}
+        if one[i] == "*":
+            return meet(i + 1, j) or meet(i, j + 1)
+        if other[j] == "*":
+            return meet(i, j + 1) or meet(i + 1, j)
+        return one[i] == other[j] and meet(i + 1, j + 1)
+
+    return meet(0, 0)

@@ -1,0 +1,106 @@
+"""Why each statement of a role or permission set is there, in a line, for docs/roles.md.
+
+By the statement's id, or by its first action where it has none. A test compares the list with the
+synthesized templates in both directions. Statements on every resource have their reason in
+cdk/roles/wildcards.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cdk.drawing.access import Statement
+from cdk.roles.wildcards import WILDCARDS
+
+REASONS: Mapping[str, str] = {
+    # service roles
+    "RunJobs": "Starts, follows and stops the jobs of its steps; their names begin alike.",
+    "TagJobs": "Tags a job while it makes it, never one that is there.",
+    "PassRolesToJobs": "Hands each job its own role, and to SageMaker only.",
+    "ReadFigures": "The gates compare figures of these files.",
+    "ListFigures": "As above; a listing shows nothing else of the bucket.",
+    "UseKey": "Decrypts and encrypts through the named service only, never by itself.",
+    "PullImages": "The job's image.",
+    "Log": "SageMaker writes the job's log in its name.",
+    "DescribeKey": "The key's own ARN, which an upload has to name.",
+    "EncryptVolumes": "The job's disk is encrypted with the key by EC2, which takes a grant.",
+    "ReadDatasets": "prepare reads the dataset.",
+    "ListDatasets": "prepare finds its files.",
+    "ReadSteps": "What the steps before it left.",
+    "ListSteps": "Finds those files, and no others.",
+    "WriteSteps": "Its own outputs.",
+    "ReadPushedModels": "evaluate compares with the newest approved model, which may be pushed.",
+    "ListPushedModels": "Finds that model's files.",
+    "ReadRegistry": "Finds and describes registered versions.",
+    "UseRegistry": "register adds a version; the parity gate may reject it.",
+    "FindImages": "Looks an image's digest up, which a version records.",
+    "ReadNeo": "What Neo compiled.",
+    "ListNeo": "Finds what Neo compiled.",
+    "WriteNeo": "The traced model that Neo is given, and Neo's result.",
+    "AskNeo": "Optional second target of compile; job names begin with the group's.",
+    "PassRoleToNeo": "Neo reads and writes with the same role, handed to SageMaker only.",
+    "Start": "Starts the pipeline, this one.",
+    "KeepWhatFailed": "What could not be started goes into the dead-letter queue.",
+    "AttachTheDenial": "The brake: this one policy, at these roles, and its way back.",
+    # the function that waits for new data
+    "scheduler:CreateSchedule": "The one schedule that waits for the cool-down.",
+    "iam:PassRole": "The schedule starts the pipeline with the role retraining.",
+    "s3:GetObject": "Reads what it is for: manifests, or a notebook's datasets and reports.",
+    "s3:ListBucket": "Finds those files, and no others.",
+    "sqs:SendMessage": "An event that failed goes into the dead-letter queue.",
+    "kms:Decrypt": "What it reads and keeps is encrypted with this key.",
+    "logs:CreateLogStream": "Its own log group.",
+    # Studio
+    "sagemaker:DescribePipeline": "A notebook looks at the pipeline and starts it.",
+    "sagemaker:DescribePipelineDefinitionForExecution": "Follows and stops its executions.",
+    # people
+    "FollowExecutions": "Sees what runs and what ran.",
+    "FollowJobs": "Sees a step's job and why it failed.",
+    "ReadLogs": "Logs of jobs and of the function.",
+    "ReadBudget": "What the month has cost.",
+    "OpenProfile": "Opens Studio with a profile that is tagged as this project's.",
+    "StartExecutions": "Starts the pipeline.",
+    "StopAndRetryExecutions": "Stops an execution, or goes on with a failed one.",
+    "ReadData": "Data, models and reports.",
+    "ListData": "Finds them.",
+    "ImportDatasets": "slm upload.",
+    "PublishModelsAndPackages": "slm push.",
+    "RegisterAndApprove": "slm push, approve and reject.",
+    "FindKey": "An upload names the key's own ARN; the alias picks this project's key.",
+    "Deploy": "cdk deploy works through the roles that cdk bootstrap made.",
+    "ReadStacks": "How the stacks stand.",
+    "LiftTheBrake": "Reverses the budget's action; see docs/deployment.md.",
+    "LookAtWhatFailed": "Reads and removes messages of the dead-letter queue.",
+    "EmptyBuckets": "Before cdk destroy; only where data is not retained. It reads nothing.",
+    "ReadRolesAndPolicies": "Checks who may what.",
+    "ReadBucketSettings": "Checks how buckets are set up, without their content.",
+    "ReadAccessLogs": "Who read and wrote data.",
+    "ReadKeySettings": "Checks the key's policy, rotation and grants.",
+    "ReadTopic": "Checks who is told.",
+    "ReadImages": "Reads the findings of image scans.",
+    # the boundary
+    "Data": "Objects of the data buckets; no deletion.",
+    "Key": "This key.",
+    "SageMaker": "Jobs of pipelines, and what bears the project's name.",
+    "Images": "The project's images and the bootstrap's.",
+    "Logs": "Log groups of jobs and of the project's functions.",
+    "Messages": "The project's topics and queues.",
+    "Schedules": "The project's group of schedules.",
+    "PassRoles": "The project's roles, to two services.",
+    "Brake": "The budget's denial, and no other policy.",
+}
+
+
+def key_of(statement: Statement) -> str:
+    """What the statement is listed under."""
+    return statement.sid or statement.actions[0]
+
+
+def reason_of(statement: Statement) -> str:
+    """Why the statement is there.
+
+    Raises:
+        KeyError: Nobody has said so yet.
+    """
+    key = key_of(statement)
+    return WILDCARDS[key].reason if key in WILDCARDS else REASONS[key]
