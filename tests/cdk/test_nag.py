@@ -15,6 +15,8 @@ from cdk.context import Request
 from pipeline.settings import Settings
 from tests.cdk.conftest import INSTANCE, changed
 
+pytestmark = [pytest.mark.infra, pytest.mark.xdist_group("stacks")]
+
 EVERYTHING = {
     "base_model_uri": "s3://models-of-ours/minilm/",
     "identity": {"instance_arn": INSTANCE},

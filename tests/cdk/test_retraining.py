@@ -14,6 +14,8 @@ from tests.cdk.conftest import Synthesizer
 from tests.cdk.policies import Call, is_allowed, resolve
 from tests.cdk.synthesized import Synthesized
 
+pytestmark = [pytest.mark.infra, pytest.mark.xdist_group("stacks")]
+
 RAW = "slm-intents-raw-dev-111111111111-eu-west-1"
 QUEUE = "arn:aws:sqs:eu-west-1:111111111111:slm-edge-dev-retraining-dead-letters"
 FUNCTION_ROLE = "slm-edge-dev-retraining-function"
@@ -182,7 +184,9 @@ TO_SCHEDULER = {"iam:PassedToService": "scheduler.amazonaws.com"}
     ("call", "allowed"),
     [
         (Call("scheduler:CreateSchedule", SCHEDULE), True),
+        (Call("scheduler:GetSchedule", SCHEDULE), True),
         (Call("scheduler:UpdateSchedule", SCHEDULE), True),
+        (Call("scheduler:DeleteSchedule", SCHEDULE), True),
         (Call("scheduler:CreateSchedule", SCHEDULE + "-other"), False),
         (Call("iam:PassRole", RETRAINING, TO_SCHEDULER), True),
         (Call("iam:PassRole", RETRAINING, {"iam:PassedToService": "ec2.amazonaws.com"}), False),
