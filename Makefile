@@ -5,14 +5,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-ENVIRONMENTS := local dev staging prod
+CDK := node_modules/.bin/cdk
 # two model processes side by side, one thread each, are faster than one with two
 WORKERS ?= 2
 
+# the cdk command starts python and node: those of the virtual environment
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_OFFLINE ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check lint typecheck synth test-infra bench build images all clean
+.PHONY: help setup demo test check lint typecheck synth diagram test-infra bench build images all clean
 
 help:
 	@echo "make demo        train, gate, register, compile and package the sample's classifier (2 minutes)"
@@ -20,7 +22,8 @@ help:
 	@echo "make check       lint and typecheck"
 	@echo "make lint        ruff and the layers between packages"
 	@echo "make typecheck   pyright"
-	@echo "make synth       write the pipeline definition of every environment to build/"
+	@echo "make synth       write every environment's CloudFormation templates to build/cdk/"
+	@echo "make diagram     draw the infrastructure and write down its roles, from the templates"
 	@echo "make test-infra  only the tests of what is deployed"
 	@echo "make bench       us beside our peers, with ratios"
 	@echo "make build       the wheel, into dist/"
@@ -35,12 +38,17 @@ $(READY): requirements.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $(READY)
 
-setup: $(READY)
+$(CDK): package.json $(READY)
+	@echo "installing the cdk command into node_modules"
+	@npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error
+	@touch $(CDK)
+
+setup: $(READY) $(CDK)
 
 demo: $(READY)
 	$(BIN)/slm run
 
-test: $(READY)
+test: $(READY) $(CDK)
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=
 	$(BIN)/python -m coverage report --fail-under=90
@@ -55,14 +63,18 @@ lint: $(READY)
 typecheck: $(READY)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-synth: $(READY)
-	@mkdir -p build
-	@for environment in $(ENVIRONMENTS); do \
-		$(BIN)/slm show --env $$environment --json > build/pipeline-$$environment.json || exit 1; \
-		echo "build/pipeline-$$environment.json"; \
-	done
+# two at a time: each is a process of one core
+synth: $(READY) $(CDK)
+	@$(MAKE) --no-print-directory --jobs 2 $(addprefix synth-,dev staging prod)
 
-test-infra: $(READY)
+synth-%:
+	@$(CDK) synth --quiet --no-version-reporting --context env=$* --output build/cdk/$*
+	@echo "build/cdk/$*"
+
+diagram: $(READY) $(CDK)
+	$(BIN)/python -m cdk.drawing
+
+test-infra: $(READY) $(CDK)
 	$(BIN)/python -m pytest -m infra
 
 bench: demo  # prediction is measured on the model that it makes

@@ -6,10 +6,12 @@ Set-Location $PSScriptRoot
 $Venv = ".venv"
 $Bin = Join-Path $Venv "Scripts"
 $Ready = Join-Path $Venv ".ready"
-$Environments = "local", "dev", "staging", "prod"
+$Cdk = "node_modules/.bin/cdk.cmd"
 $Workers = if ($env:WORKERS) { $env:WORKERS } else { "2" }
 if (-not $env:HF_HUB_OFFLINE) { $env:HF_HUB_OFFLINE = "1" }
 $env:PIP_DISABLE_PIP_VERSION_CHECK = "1"
+# the cdk command starts python and node: those of the virtual environment
+$env:PATH = (Join-Path $PSScriptRoot $Bin) + [IO.Path]::PathSeparator + $env:PATH
 
 function Invoke-Tool([string]$Tool, [string[]]$Arguments) {
     & (Join-Path $Bin $Tool) @Arguments
@@ -29,12 +31,21 @@ function Invoke-Setup {
     New-Item -ItemType File -Force $Ready | Out-Null
 }
 
+function Invoke-CdkSetup {
+    Invoke-Setup
+    if ((Test-Path $Cdk) -and (Get-Item $Cdk).LastWriteTime -ge (Get-Item package.json).LastWriteTime) { return }
+    Write-Host "installing the cdk command into node_modules"
+    & npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error
+    if ($LASTEXITCODE -ne 0) { exit $LASTEXITCODE }
+    (Get-Item $Cdk).LastWriteTime = Get-Date
+}
+
 function Invoke-Target([string]$Name) {
     switch ($Name) {
-        "setup" { Invoke-Setup }
+        "setup" { Invoke-CdkSetup }
         "demo" { Invoke-Setup; Invoke-Tool slm @("run") }
         "test" {
-            Invoke-Setup
+            Invoke-CdkSetup
             Invoke-Tool python @("-m", "coverage", "erase")
             Invoke-Tool python @("-m", "pytest", "-n", $Workers, "--dist", "loadgroup", "--cov", "--cov-report=")
             Invoke-Tool python @("-m", "coverage", "report", "--fail-under=90")
@@ -48,18 +59,15 @@ function Invoke-Target([string]$Name) {
         }
         "typecheck" { Invoke-Setup; Invoke-Tool pyright @("--pythonpath", (Join-Path $Bin "python.exe")) }
         "synth" {
-            Invoke-Setup
-            New-Item -ItemType Directory -Force build | Out-Null
-            foreach ($environment in $Environments) {
-                # not by ">": Windows PowerShell would write UTF-16
-                $json = & (Join-Path $Bin "slm") show --env $environment --json
+            Invoke-CdkSetup
+            foreach ($environment in "dev", "staging", "prod") {
+                & $Cdk synth --quiet --no-version-reporting --context "env=$environment" --output "build/cdk/$environment"
                 if ($LASTEXITCODE -ne 0) { exit $LASTEXITCODE }
-                $path = Join-Path (Get-Location) "build/pipeline-$environment.json"
-                [IO.File]::WriteAllText($path, ($json -join "`n") + "`n")
-                Write-Host "build/pipeline-$environment.json"
+                Write-Host "build/cdk/$environment"
             }
         }
-        "test-infra" { Invoke-Setup; Invoke-Tool python @("-m", "pytest", "-m", "infra") }
+        "diagram" { Invoke-CdkSetup; Invoke-Tool python @("-m", "cdk.drawing") }
+        "test-infra" { Invoke-CdkSetup; Invoke-Tool python @("-m", "pytest", "-m", "infra") }
         "bench" { Invoke-Target demo; Invoke-Tool python @("-m", "benchmarks") }
         "build" { Invoke-Setup; Invoke-Tool python @("-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", "dist", ".") }
         "images" { & $(if ($env:PYTHON) { $env:PYTHON } else { "python" }) containers/build.py; exit $LASTEXITCODE }
@@ -69,7 +77,7 @@ function Invoke-Target([string]$Name) {
                 if (Test-Path $path) { Remove-Item -Recurse -Force $path }
             }
         }
-        "help" { Write-Host "targets: setup demo test check lint typecheck synth test-infra bench build images all clean" }
+        "help" { Write-Host "targets: setup demo test check lint typecheck synth diagram test-infra bench build images all clean" }
         default { Write-Error "no target '$Name': run ./make.ps1 help" }
     }
 }
