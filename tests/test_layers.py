@@ -95,7 +95,8 @@ def test_every_module_imports_with_only_its_layers_dependencies(layer: str, repo
         for top, owners in metadata.packages_distributions().items()
         if not any(canonicalize_name(owner) in allowed for owner in owners)
         and top not in sys.stdlib_module_names
-        and top not in {"cdk", "pipeline", "steps", "edge", "tests", "coverage", "_distutils_hack", "pip"}
+        and top
+        not in {"cdk", "pipeline", "steps", "edge", "tests", "coverage", "_distutils_hack", "pip"}
     )
     assert "pytest" in refused
     result = subprocess.run(

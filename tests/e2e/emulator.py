@@ -2,11 +2,13 @@
 
 ``python -m tests.e2e.emulator PORT LOG`` serves until it is stopped. LOG gets one JSON object a
 request: method, path, query, who asked (the job, by its user agent), the operation of a JSON
-protocol, and what an upload says of its encryption. Never a body: those hold data.
+protocol and the names in it that a policy could be about, and what an upload says of its
+encryption. Never a whole body: those hold data.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -23,6 +25,7 @@ KEPT = {
     "PATH_INFO": "path",
     "QUERY_STRING": "query",
 }
+NAMES = ("ModelPackageGroupName", "ModelPackageName", "ModelPackageArn", "CompilationJobName")
 JOB = re.compile(r"\bapp/(\S+)")  # AWS_SDK_UA_APP_ID, which the runner gives every job
 SERVICE = re.compile(r"Credential=[^/]+/\d+/[^/]+/([^/]+)/")
 
@@ -41,9 +44,45 @@ class Recorder:
         entry["job"] = job[1] if job else ""
         service = SERVICE.search(environ.get("HTTP_AUTHORIZATION", ""))
         entry["service"] = service[1] if service else ""
+        if "target" in entry:
+            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            environ["wsgi.input"] = io.BytesIO(body)
+            request = json.loads(body or b"{}")
+            entry |= {name: request[name] for name in NAMES if name in request}
         with self._lock, self._log.open("a") as file:
             file.write(json.dumps(entry) + "\n")
         return self._application(environ, start_response)
+
+
+def mend() -> None:
+    """Mend what keeps moto's CloudFormation from making our resources (moto 5.2.5)."""
+    from moto.cloudformation.models import CloudFormationBackend
+    from moto.kms.models import Key
+
+    make = Key.create_from_cloudformation_json
+
+    def make_as_the_api(name: str, template: Any, *arguments: Any, **options: Any) -> Any:
+        """A template has tags and policy in other forms than KMS's own API."""
+        own = dict(template["Properties"])
+        own["Tags"] = [{"TagKey": t["Key"], "TagValue": t["Value"]} for t in own.get("Tags", [])]
+        own["KeyPolicy"] = json.dumps(own["KeyPolicy"])
+        return make(name, {**template, "Properties": own}, *arguments, **options)
+
+    Key.create_from_cloudformation_json = make_as_the_api  # type: ignore[method-assign]
+    resolve = CloudFormationBackend._resolve_update_parameters
+
+    def resolve_what_is_known(
+        backend: Any, instance: Any, incoming_params: list[dict[str, Any]]
+    ) -> dict[str, str]:
+        """The value before, where a parameter never had another than its default, is that."""
+        known = [
+            parameter
+            for parameter in incoming_params
+            if "ParameterValue" in parameter or parameter["ParameterKey"] in instance.parameters
+        ]
+        return resolve(backend, instance, known)
+
+    CloudFormationBackend._resolve_update_parameters = resolve_what_is_known  # type: ignore[method-assign]
 
 
 def serve(port: int, log: Path) -> None:
@@ -54,6 +93,7 @@ def serve(port: int, log: Path) -> None:
     )
     from werkzeug.serving import run_simple
 
+    mend()
     application = Recorder(DomainDispatcherApplication(create_backend_app), log)
     run_simple("127.0.0.1", port, application, threaded=True, request_handler=MotoRequestHandler)
 
