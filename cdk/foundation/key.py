@@ -118,8 +118,20 @@ def _statements(settings: Settings) -> list[iam.PolicyStatement]:
     ]
 
 
+def source_conditions(settings: Settings, service: str) -> dict[str, Any]:
+    """What limits a publishing service to this account.
+
+    Nothing for EventBridge: it names no source when it publishes to an encrypted topic ("Managing
+    Amazon SNS encryption keys" in the SNS developer guide), so a condition would keep every alert
+    from arriving.
+    """
+    if service == "events":
+        return {}
+    return {"StringEquals": {"aws:SourceAccount": settings.account}}
+
+
 def _publisher(settings: Settings, service: str) -> iam.PolicyStatement:
-    conditions: dict[str, Any] = {"StringEquals": {"aws:SourceAccount": settings.account}}
+    conditions = source_conditions(settings, service)
     if service == "budgets":
         conditions["ArnLike"] = {
             "aws:SourceArn": f"arn:{settings.partition}:budgets::{settings.account}:*"

@@ -18,7 +18,7 @@ from constructs import Construct
 
 from cdk.foundation.buckets import Buckets
 from cdk.foundation.budget import Budget
-from cdk.foundation.key import PUBLISHERS, EncryptionKey
+from cdk.foundation.key import PUBLISHERS, EncryptionKey, source_conditions
 from cdk.roles import principals
 from pipeline.settings import Settings
 
@@ -59,13 +59,14 @@ def _alert_topic(scope: Construct, settings: Settings, key: kms.IKey) -> sns.ITo
     for recipient in settings.budget.recipients:
         mail: Any = subscriptions.EmailSubscription(recipient)  # Any: see cdk/roles/principals.py
         topic.add_subscription(mail)
-    topic.add_to_resource_policy(
-        iam.PolicyStatement(
-            sid="ServicesPublish",
-            principals=[principals.service(name) for name in PUBLISHERS],
-            actions=["sns:Publish"],
-            resources=[topic.topic_arn],
-            conditions={"StringEquals": {"aws:SourceAccount": settings.account}},
+    for name in PUBLISHERS:
+        topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid=f"{name.capitalize()}Publishes",
+                principals=[principals.service(name)],
+                actions=["sns:Publish"],
+                resources=[topic.topic_arn],
+                conditions=source_conditions(settings, name),
+            )
         )
-    )
     return cast("sns.ITopic", topic)

@@ -78,7 +78,11 @@ def test_the_alert_topic_is_encrypted_with_the_key(dev):
     assert resolve(topic["KmsMasterKeyId"], dev.names) == dev.key_arn
 
 
-@pytest.mark.parametrize("service", ["budgets", "cloudwatch", "events"])
+def test_eventbridge_which_names_no_source_publishes_alerts(dev):
+    assert publishing(dev, {"Service": "events.amazonaws.com"}) == "Allow"
+
+
+@pytest.mark.parametrize("service", ["budgets", "cloudwatch"])
 def test_services_publish_alerts_for_this_account_only(dev, service):
     principal = {"Service": f"{service}.amazonaws.com"}
     assert publishing(dev, principal, **{"aws:SourceAccount": ACCOUNT}) == "Allow"

@@ -85,7 +85,7 @@ def test_a_grant_is_made_for_a_service_only(dev):
     assert effect(dev, grant, training) is None
 
 
-@pytest.mark.parametrize("service", ["budgets", "cloudwatch", "events"])
+@pytest.mark.parametrize("service", ["budgets", "cloudwatch"])
 @pytest.mark.parametrize("action", ["kms:Decrypt", "kms:GenerateDataKey"])
 def test_a_service_that_publishes_uses_the_key_for_this_account_only(dev, service, action):
     principal = {"Service": f"{service}.amazonaws.com"}
@@ -94,6 +94,13 @@ def test_a_service_that_publishes_uses_the_key_for_this_account_only(dev, servic
     assert effect(dev, action, principal, **THEIRS, **source) is None
     assert effect(dev, action, principal, **source) is None
     assert effect(dev, "kms:Encrypt", principal, **OURS, **source) is None
+
+
+@pytest.mark.parametrize("action", ["kms:Decrypt", "kms:GenerateDataKey"])
+def test_eventbridge_which_names_no_source_uses_the_key_all_the_same(dev, action):
+    principal = {"Service": "events.amazonaws.com"}
+    assert effect(dev, action, principal) == "Allow"
+    assert effect(dev, "kms:Encrypt", principal) is None
 
 
 def test_budgets_uses_the_key_for_this_accounts_budgets_only(dev):
