@@ -105,7 +105,7 @@ def differences(recorded: dict[str, Any], found: dict[str, Any]) -> list[str]:
 
 
 def dataset_name(folder: Path) -> str:
-    """What the dataset in ``folder`` is called unless it is said: the folder's name, made to fit."""
+    """The name of the dataset in ``folder``, where none is given: the folder's, made to fit."""
     return re.sub(r"[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-_") or "data"
 
 
