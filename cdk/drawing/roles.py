@@ -17,7 +17,7 @@ from cdk.drawing.account import KEY_ID, AccountTemplates, listed
 from cdk.drawing.reasons import key_of, reason_of
 from cdk.roles.wildcards import WILDCARDS
 
-_HEAD = "| statement | actions | resources | conditions | why |\n|---|---|---|---|---|"
+_HEAD = "| statement, and why | actions | resources, and conditions |\n|---|---|---|"
 
 
 def write(account: AccountTemplates) -> str:
@@ -145,11 +145,11 @@ def _wildcards(account: AccountTemplates, who: Iterable[Principal]) -> Iterator[
     ]
     for statement in denials:
         users.setdefault(key_of(statement), []).append("the budget's denial")
-    yield "## Every `Resource: *`"
+    yield "## Statements on every resource"
     yield ""
     yield (
-        "The whole list; it stands in `cdk/roles/wildcards.py`, and a policy gets such a statement "
-        "from there only. In a key policy `*` means the key itself."
+        "The whole list of `Resource: *`; it stands in `cdk/roles/wildcards.py`, and a policy gets "
+        "such a statement from there only. In a key policy `*` means the key itself."
     )
     yield ""
     yield "| statement | actions | in | why |\n|---|---|---|---|"
@@ -163,13 +163,13 @@ def _wildcards(account: AccountTemplates, who: Iterable[Principal]) -> Iterator[
 def _table(statements: Iterable[Statement], short: _Short) -> Iterator[str]:
     yield _HEAD
     for one in statements:
-        effect = "" if one.effect == "Allow" else f" ({one.effect.lower()})"
+        effect = "" if one.effect == "Allow" else f"{one.effect}: "
+        title = [f"**{effect}{one.sid}**"] if one.sid else []
+        resources = [f"`{short.arn(resource)}`" for resource in one.resources]
         cells = (
-            (one.sid or "–") + effect,
+            _cell([*title, _escaped(reason_of(one))]),
             _cell(f"`{action}`" for action in one.actions),
-            _cell(f"`{short.arn(resource)}`" for resource in one.resources),
-            _cell(_conditions(one.conditions, short)),
-            _escaped(reason_of(one)),
+            _cell([*resources, *_conditions(one.conditions, short)]),
         )
         yield f"| {' | '.join(cells)} |"
     yield ""
@@ -178,8 +178,8 @@ def _table(statements: Iterable[Statement], short: _Short) -> Iterator[str]:
 def _conditions(conditions: Mapping[str, Mapping[str, Any]], short: _Short) -> Iterator[str]:
     for operator, keys in conditions.items():
         for key, values in keys.items():
-            said = ", ".join(f"`{short.arn(value)}`" for value in listed(values))
-            yield f"`{key}` {operator} {said}"
+            said = " or ".join(f"`{short.arn(value)}`" for value in listed(values))
+            yield f"if `{key}` {operator} {said}"
 
 
 def _cell(parts: Iterable[str]) -> str:
