@@ -119,18 +119,17 @@ class _Picture:
         nodes = ordered_nodes(self._graph, stack)
         top = self._y
         said = textwrap.wrap(self._account.description(stack), _CHARACTERS)
+        if stack == "identity":
+            said.append(f"only with {nodes[0].resource.setting}")
         heights = [_height(node) for node in nodes]
         gaps = [_ARROW_GAP if self._between(a, b) else _GAP for a, b in pairwise(nodes)]
         total = 38 + _LINE * len(said) + sum(heights) + sum(gaps) + _INSET
         self._canvas.box(_LEFT, top, _RIGHT - _LEFT, total, fill=tint, edge=edge, round_px=10)
         x, y = _LEFT + _INSET, top + 21
         self._canvas.text(x, y, self._account.settings.stack_name(stack), "panel")
-        if stack == "identity":
-            words = f"only with {nodes[0].resource.setting}"
-            self._canvas.text(_RIGHT - _INSET, y + _LINE, words, "setting", anchor="end")
         for line in said:
             y += _LINE
-            self._canvas.text(x, y, line)
+            self._canvas.text(x, y, line, "setting" if line.startswith("only with ") else "")
         y += 11
         for index, node in enumerate(nodes):
             self._card(node, y, heights[index], edge)
