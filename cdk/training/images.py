@@ -3,7 +3,8 @@
 The repositories hold what delivery promotes, by digest. ``cdk deploy`` with ``-c images=build``
 builds an image asset for each Dockerfile instead and pushes it to the repository that
 ``cdk bootstrap`` made. An asset's hash covers exactly the files that its Dockerfile copies, so a
-changed document or test builds nothing and leaves the pipeline as it is.
+changed document or test builds nothing and leaves the pipeline as it is. ``SLM_TORCH_INDEX`` and
+``SLM_TORCH`` mean what they mean to containers/build.py, and count as part of an image.
 
 Leaves out: what the images hold (containers/), and building them for one machine
 (containers/build.py).
@@ -11,6 +12,7 @@ Leaves out: what the images hold (containers/), and building them for one machin
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from aws_cdk import Duration, IgnoreMode, RemovalPolicy, Stack
@@ -101,4 +103,12 @@ class BuiltImages(Construct):
             exclude=["*", *(f"!{path}" for path in (dockerfile, *COPIED[name])), *_NOT_CODE],
             ignore_mode=IgnoreMode.DOCKER,
             platform=assets.Platform.LINUX_AMD64,
+            build_args=_build_arguments(name),
         )
+
+
+def _build_arguments(name: ImageName) -> dict[str, str] | None:
+    """Where pip finds torch without CUDA, for an image that shall not have it."""
+    index = os.environ.get("SLM_TORCH_INDEX", "")
+    with_cuda = name == "training" and os.environ.get("SLM_TORCH") == "cuda"
+    return {"TORCH_INDEX": index} if index and not with_cuda else None

@@ -123,8 +123,6 @@ class Retraining(Construct):
             log_group=log_group,
             memory_size=256,
             timeout=Duration.seconds(30),
-            # it reads the waiting schedule and then changes it: never two at a time
-            reserved_concurrent_executions=1,
             retry_attempts=2,
             max_event_age=MAX_AGE,
             dead_letter_queue=self._queue,

@@ -47,8 +47,25 @@ VersionName = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
-    for command in (start, watch, push, approve, reject, upload, costs):
+    for command in (check, start, watch, push, approve, reject, upload, costs):
         app.command(rich_help_panel=PANEL)(command)
+
+
+def check(env: Environment = "dev", endpoint_url: Endpoint = None) -> None:
+    """Look before deploying: login, bootstrap, bucket names and placeholders."""
+    from pipeline.cloud import checking
+
+    problems = 0
+    for one in checking.checks(_account(env, endpoint_url)):
+        typer.echo(f"{'no ' if one.problem else 'yes'}  {one.what}")
+        if one.problem:
+            problems += 1
+            typer.echo(f"     {one.problem}")
+    if problems:
+        raise typer.Exit(1)
+    typer.echo(
+        f"next     cdk deploy --all -c {'settings' if env.endswith('.toml') else 'env'}={env}"
+    )
 
 
 def start(
@@ -181,8 +198,7 @@ def upload(
     if not done.new:
         typer.echo(f"{done.address} is this very dataset already: nothing was uploaded.")
         return
-    gone = f", {done.deleted} older ones deleted" if done.deleted else ""
-    typer.echo(f"{done.files} files, {done.bytes:,} bytes at {done.address}{gone}")
+    typer.echo(f"{done.files} files, {done.bytes:,} bytes at {done.address}")
     options = account_showing.options(env, endpoint_url)
     if account.settings.retraining.on_new_data:
         minutes = account.settings.retraining.cool_down_minutes

@@ -7,7 +7,6 @@ bucket of the same name elsewhere never receives anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -101,22 +100,6 @@ class Bucket:
             return None
         found: dict[str, str] = answer.get("Metadata", {})
         return found.get(_HASH, "unknown")
-
-    def keys(self, prefix: str) -> Iterator[str]:
-        """Every key below ``prefix``."""
-        for page in self._account.pages(
-            "s3",
-            "list_objects_v2",
-            f"list {self.address(prefix)}",
-            Bucket=self.name,
-            Prefix=prefix,
-            ExpectedBucketOwner=self._account.settings.account,
-        ):
-            yield from (entry["Key"] for entry in page.get("Contents", []))
-
-    def delete(self, key: str) -> None:
-        """Delete the object at ``key``; its versions stay."""
-        self._call("delete_object", f"delete {self.address(key)}", Key=key)
 
     def check(self) -> None:
         """Refuse a bucket that is not there.

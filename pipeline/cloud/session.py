@@ -35,7 +35,7 @@ _THROTTLED = frozenset({
 })  # fmt: skip
 _MISSING = frozenset({
     "ResourceNotFound", "ResourceNotFoundException", "NotFoundException", "NoSuchKey",
-    "NoSuchBucket", "NoSuchEntity", "404",
+    "NoSuchBucket", "NoSuchEntity", "ParameterNotFound", "404",
 })  # fmt: skip
 _MISSING_WORDS = re.compile(r"does not exist|not found|could not find", re.IGNORECASE)
 _LOGIN = "log in (aws sso login, or set AWS_PROFILE) and repeat the command"

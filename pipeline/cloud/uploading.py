@@ -1,8 +1,8 @@
 """Uploads a dataset to ``s3://<raw bucket>/datasets/<name>/``: the files first, the manifest last.
 
-The manifest's arrival starts retraining, so everything that it names has to be there before. The
-prefix holds one snapshot: what an earlier upload left and the new manifest does not name is
-deleted (the bucket keeps versions).
+The manifest's arrival starts retraining, so everything that it names has to be there before. What
+an earlier upload left and the new manifest does not name stays and is not read any more, so that
+nobody who imports datasets needs to be allowed to delete any.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ class Uploaded:
     address: str
     files: int
     bytes: int
-    deleted: int
     new: bool
 
 
@@ -51,17 +50,13 @@ def upload(
     address = f"s3://{bucket.name}/{prefix}"
     sizes = [int(entry["bytes"]) for entry in manifest["files"]]
     if _stored(bucket, f"{prefix}/{MANIFEST}") == manifest:
-        return Uploaded(address, len(sizes), sum(sizes), 0, new=False)
+        return Uploaded(address, len(sizes), sum(sizes), new=False)
     for entry in manifest["files"]:
         say(f"{address}/{entry['path']}")
         bucket.upload(folder / entry["path"], f"{prefix}/{entry['path']}", entry["sha256"])
-    named = {f"{prefix}/{entry['path']}" for entry in manifest["files"]} | {f"{prefix}/{MANIFEST}"}
-    stale = [key for key in bucket.keys(f"{prefix}/") if key not in named]
-    for key in stale:
-        bucket.delete(key)
     say(f"{address}/{MANIFEST}")
     bucket.write(f"{prefix}/{MANIFEST}", _bytes(manifest), "application/json")
-    return Uploaded(address, len(sizes), sum(sizes), len(stale), new=True)
+    return Uploaded(address, len(sizes), sum(sizes), new=True)
 
 
 def _checked(folder: Path, name: str | None) -> dict[str, Any]:

@@ -204,3 +204,16 @@ def test_repositories_are_emptied_and_removed_in_dev_and_retained_in_prod(
         for one in environment.resources("AWS::ECR::Repository").values():
             assert one["DeletionPolicy"] == policy
             assert one["Properties"]["EmptyOnDelete"] is (policy == "Delete")
+
+
+def test_an_index_of_torch_without_cuda_is_handed_to_the_builds_that_want_it(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = uris(copy, tmp_path / "plain")
+    monkeypatch.setenv("SLM_TORCH_INDEX", "https://torch.example/cpu")
+    small = uris(copy, tmp_path / "small")
+    monkeypatch.setenv("SLM_TORCH", "cuda")
+    mixed = uris(copy, tmp_path / "mixed")
+    assert {name for name in plain if plain[name] != small[name]} == {"processing", "training"}
+    assert mixed["training"] == plain["training"]
+    assert mixed["processing"] == small["processing"]

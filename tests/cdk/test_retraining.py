@@ -136,11 +136,15 @@ def test_the_rule_may_call_the_function_and_fill_the_queue(whole: Synthesized) -
 # The function -----------------------------------------------------------------------------
 
 
-def test_the_function_runs_one_at_a_time_with_few_retries_and_a_dead_letter_queue(
+def test_the_function_needs_no_share_of_an_accounts_concurrency(whole: Synthesized) -> None:
+    """A new account has none to spare: the deployment would fail."""
+    assert "ReservedConcurrentExecutions" not in whole.only("AWS::Lambda::Function")
+
+
+def test_the_function_has_few_retries_and_a_dead_letter_queue(
     whole: Synthesized,
 ) -> None:
     function = resolve(whole.only("AWS::Lambda::Function"), whole.names)
-    assert function["ReservedConcurrentExecutions"] == 1
     assert function["DeadLetterConfig"] == {"TargetArn": QUEUE}
     assert whole.only("AWS::Lambda::EventInvokeConfig")["MaximumRetryAttempts"] <= 2
 

@@ -4,7 +4,8 @@ The Lambda function behind the rule on a dataset's ``manifest.json``. It gets ``
 and ``time`` of the manifest and leaves a one-time EventBridge schedule that starts the pipeline on
 that dataset when the cool-down is over. While that schedule waits, a newer manifest only changes
 the dataset that it will start with: ten manifests in a minute start one execution, on the newest.
-The function runs one at a time (reserved concurrency), so reading and changing do not interleave.
+Of manifests that arrive within the same second either may win: a function of its own concurrency
+would decide that, too, but cannot be deployed to a new account, which has none to spare.
 
 A manifest that cannot start anything raises :class:`RefusedError` with one sentence: Lambda tries
 again twice, for an object that arrives after its manifest, and then puts the event into the

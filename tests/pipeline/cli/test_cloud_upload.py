@@ -53,13 +53,19 @@ def test_the_same_dataset_is_not_uploaded_again(account: Emulated, dataset, slm)
     )
 
 
-def test_what_a_new_snapshot_does_not_name_is_deleted(account: Emulated, dataset, slm):
+def test_what_a_new_snapshot_does_not_name_is_left_and_not_in_its_manifest(
+    account: Emulated, dataset, slm
+):
     assert slm("upload", dataset, *account.options).exit_code == 0
     (dataset / "more" / "extra.csv").unlink()
     done = slm("upload", dataset, *account.options)
     assert "1 files" in done.stdout
-    assert "1 older ones deleted" in done.stdout
-    assert not [key for key in account.keys(account.settings.raw_bucket) if "extra" in key]
+    bucket = account.settings.raw_bucket
+    assert "datasets/smart-home/more/extra.csv" in account.keys(bucket)
+    stored = account.client("s3").get_object(
+        Bucket=bucket, Key="datasets/smart-home/manifest.json"
+    )["Body"]
+    assert [file["path"] for file in json.load(stored)["files"]] == ["utterances.jsonl"]
 
 
 def test_another_dataset_with_a_like_name_is_left_alone(account: Emulated, dataset, slm):

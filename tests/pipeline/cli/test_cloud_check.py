@@ -1,0 +1,69 @@
+"""``slm check``: what can be known before a deployment, each problem with what to do."""
+
+from __future__ import annotations
+
+import boto3
+import pytest
+
+from pipeline.cloud.checking import BOOTSTRAP
+from tests.pipeline.cloud.emulated import REGION, Emulated
+
+
+@pytest.fixture
+def ready(emulated: Emulated) -> Emulated:
+    """An account that is bootstrapped, and settings with a real recipient."""
+    emulated.client("ssm").put_parameter(Name=BOOTSTRAP, Value="30", Type="String")
+    emulated.file.write_text(emulated.file.read_text().replace("example.com", "slm-edge.dev"))
+    return emulated
+
+
+def test_an_account_that_is_ready_says_what_to_do_next(ready: Emulated):
+    done = ready.slm("check")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"next     cdk deploy --all -c settings={ready.file}" in done.stdout
+    assert "no " not in [line[:3] for line in done.stdout.splitlines()]
+
+
+def test_buckets_of_an_earlier_deployment_are_ours(ready: Emulated, slm):
+    for bucket in ready.settings.buckets.values():
+        ready.client("s3").create_bucket(
+            Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
+        )
+    assert slm("check", *ready.options).exit_code == 0
+
+
+def test_a_bucket_name_that_another_account_has_is_said_before_the_deployment(ready: Emulated, slm):
+    other = boto3.client("sts", endpoint_url=ready.address, region_name=REGION).assume_role(
+        RoleArn="arn:aws:iam::999999999999:role/other", RoleSessionName="other"
+    )["Credentials"]
+    boto3.client(
+        "s3",
+        endpoint_url=ready.address,
+        region_name=REGION,
+        aws_access_key_id=other["AccessKeyId"],
+        aws_secret_access_key=other["SecretAccessKey"],
+        aws_session_token=other["SessionToken"],
+    ).create_bucket(
+        Bucket=ready.settings.raw_bucket,
+        CreateBucketConfiguration={"LocationConstraint": REGION},
+    )
+    done = slm("check", *ready.options)
+    assert done.exit_code == 1
+    assert f"The bucket name {ready.settings.raw_bucket} is taken by another account" in done.stdout
+
+
+def test_every_problem_is_named_with_what_to_do(emulated: Emulated, slm):
+    emulated.file.write_text(emulated.file.read_text().replace("123456789012", "444444444444"))
+    done = slm("check", *emulated.options)
+    assert done.exit_code == 1
+    assert "The login is for account 123456789012" in done.stdout
+    assert "nobody@example.com is a placeholder" in done.stdout
+    assert "run cdk bootstrap aws://444444444444/eu-west-1." in done.stdout
+    assert "next" not in done.stdout
+
+
+def test_without_a_login_it_says_how_to_log_in(emulated: Emulated):
+    done = emulated.slm("check", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "log in" in done.stderr
