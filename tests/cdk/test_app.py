@@ -18,7 +18,7 @@ from cdk.context import Request
 from tests.cdk.conftest import INSTANCE, Synthesizer, changed
 from tests.cdk.synthesized import Synthesized
 
-pytestmark = [pytest.mark.infra, pytest.mark.xdist_group("stacks")]
+pytestmark = pytest.mark.infra
 
 DEV = """
 environment = "dev"

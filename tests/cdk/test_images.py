@@ -18,7 +18,7 @@ from pipeline.settings import ROLE_KINDS, ImageName, Settings
 from tests.cdk.conftest import Synthesizer
 from tests.cdk.synthesized import Synthesized
 
-pytestmark = [pytest.mark.infra, pytest.mark.xdist_group("stacks")]
+pytestmark = pytest.mark.infra
 
 SETTINGS = Settings.load("dev")
 COPY = ("containers", "docs", "edge", "steps", "pyproject.toml", "requirements.txt", "README.md")

@@ -15,7 +15,7 @@ from cdk.context import Request
 from pipeline.settings import Settings
 from tests.cdk.conftest import INSTANCE, changed
 
-pytestmark = [pytest.mark.infra, pytest.mark.xdist_group("stacks")]
+pytestmark = pytest.mark.infra
 
 EVERYTHING = {
     "base_model_uri": "s3://models-of-ours/minilm/",

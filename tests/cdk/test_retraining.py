@@ -14,7 +14,7 @@ from tests.cdk.conftest import Synthesizer
 from tests.cdk.policies import Call, is_allowed, resolve
 from tests.cdk.synthesized import Synthesized
 
-pytestmark = [pytest.mark.infra, pytest.mark.xdist_group("stacks")]
+pytestmark = pytest.mark.infra
 
 RAW = "slm-intents-raw-dev-111111111111-eu-west-1"
 QUEUE = "arn:aws:sqs:eu-west-1:111111111111:slm-edge-dev-retraining-dead-letters"

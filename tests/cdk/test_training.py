@@ -18,7 +18,7 @@ from tests.cdk.conftest import INSTANCE, Synthesizer, changed
 from tests.cdk.policies import Call, is_allowed, resolve
 from tests.cdk.synthesized import KEY_ID, Synthesized
 
-pytestmark = [pytest.mark.infra, pytest.mark.xdist_group("stacks")]
+pytestmark = pytest.mark.infra
 
 STUDIO = {"enabled": True, "vpc": "vpc-0a1b2c3d", "subnets": ["subnet-0a1b2c3d"]}
 

@@ -5,6 +5,7 @@ Each test goes on where the one before ended, so they run in order and in one pr
 
 from __future__ import annotations
 
+import ast
 import csv
 import json
 import re
@@ -20,7 +21,7 @@ import pytest
 from tests.cdk.policies import Call, is_allowed
 from tests.e2e.account import PARTS, Account, emulated_account
 
-pytestmark = [pytest.mark.e2e, pytest.mark.infra, pytest.mark.xdist_group("account")]
+pytestmark = [pytest.mark.e2e, pytest.mark.infra]
 
 
 @pytest.fixture(scope="module")
@@ -395,8 +396,8 @@ def managed(iam: Any, arn: str) -> list[dict[str, Any]]:
 
 
 def _statements(document: Any) -> list[dict[str, Any]]:
-    """moto gives some documents back as the text that they came as."""
-    parsed = json.loads(document) if isinstance(document, str) else document
+    """moto gives what came from a template back as Python's text of it."""
+    parsed = ast.literal_eval(document) if isinstance(document, str) else document
     return parsed["Statement"]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.conftest import Slm
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.e2e
 
 
 def test_every_step_succeeds_and_leaves_its_folder(demo: Slm):

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.conftest import Slm
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("interruptions")]
+pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
