@@ -11,7 +11,7 @@ from moto.events.models import EventPattern
 
 from cdk.functions.retraining.index import Config
 from tests.cdk.conftest import Synthesizer
-from tests.cdk.policies import Call, is_allowed, resolve
+from tests.cdk.policies import Call, is_allowed, listed, resolve
 from tests.cdk.synthesized import Synthesized
 
 pytestmark = pytest.mark.infra
@@ -345,6 +345,6 @@ def test_the_topic_lets_eventbridge_publish(whole: Synthesized) -> None:
         service
         for statement in policy["Properties"]["PolicyDocument"]["Statement"]
         if statement["Effect"] == "Allow" and statement["Action"] == "sns:Publish"
-        for service in statement["Principal"]["Service"]
+        for service in listed(statement["Principal"]["Service"])
     ]
     assert "events.amazonaws.com" in publishers

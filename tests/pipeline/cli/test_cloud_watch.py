@@ -253,6 +253,8 @@ def test_ctrl_c_stops_watching_and_not_the_execution(settings):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # a shell's background jobs, which these tests may be, inherit that it is ignored
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         stub.wait_for("ListPipelineExecutionSteps")
         assert process.stdout is not None
