@@ -47,7 +47,7 @@ function Invoke-Target([string]$Name) {
         "test" {
             Invoke-CdkSetup
             Invoke-Tool python @("-m", "coverage", "erase")
-            Invoke-Tool python @("-m", "pytest", "-n", $Workers, "--dist", "loadfile", "--cov", "--cov-report=")
+            Invoke-Tool python @("-m", "pytest", "-n", $Workers, "--dist", "loadfile", "--no-loadscope-reorder", "--cov", "--cov-report=")
             Invoke-Tool python @("-m", "coverage", "report", "--fail-under=90")
         }
         "check" { Invoke-Target lint; Invoke-Target typecheck }
