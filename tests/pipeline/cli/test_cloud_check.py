@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import boto3
 import pytest
 
 from pipeline.cloud.checking import BOOTSTRAP
+from pipeline.cloud.session import Account, DeniedError
 from tests.pipeline.cloud.emulated import REGION, Emulated
 
 
@@ -32,24 +32,23 @@ def test_buckets_of_an_earlier_deployment_are_ours(ready: Emulated, slm):
     assert slm("check", *ready.options).exit_code == 0
 
 
-def test_a_bucket_name_that_another_account_has_is_said_before_the_deployment(ready: Emulated, slm):
-    other = boto3.client("sts", endpoint_url=ready.address, region_name=REGION).assume_role(
-        RoleArn="arn:aws:iam::999999999999:role/other", RoleSessionName="other"
-    )["Credentials"]
-    boto3.client(
-        "s3",
-        endpoint_url=ready.address,
-        region_name=REGION,
-        aws_access_key_id=other["AccessKeyId"],
-        aws_secret_access_key=other["SecretAccessKey"],
-        aws_session_token=other["SessionToken"],
-    ).create_bucket(
-        Bucket=ready.settings.raw_bucket,
-        CreateBucketConfiguration={"LocationConstraint": REGION},
-    )
+def test_a_bucket_name_that_another_account_has_is_said_before_the_deployment(
+    ready: Emulated, slm, monkeypatch: pytest.MonkeyPatch
+):
+    call = Account.call
+
+    def as_s3_answers(account: Account, service: str, operation: str, doing: str, **options: str):
+        """For a bucket of somebody else's; moto knows no owners."""
+        if options.get("Bucket") == ready.settings.raw_bucket:
+            assert options["ExpectedBucketOwner"] == ready.settings.account
+            raise DeniedError("Forbidden")
+        return call(account, service, operation, doing, **options)
+
+    monkeypatch.setattr(Account, "call", as_s3_answers)
     done = slm("check", *ready.options)
     assert done.exit_code == 1
     assert f"The bucket name {ready.settings.raw_bucket} is taken by another account" in done.stdout
+    assert f"yes  bucket {ready.settings.model_bucket} is ours or free" in done.stdout
 
 
 def test_every_problem_is_named_with_what_to_do(emulated: Emulated, slm):
