@@ -83,7 +83,10 @@ def test_the_command_writes_the_same_bytes_from_the_same_assembly(
 def test_a_folder_without_templates_is_one_sentence(tmp_path: Path) -> None:
     ended = run(["--assembly", str(tmp_path)], check=False)
     assert ended.returncode == 1
-    assert re.fullmatch(r"error: .* holds no template of slm-edge-dev: [^\n]*\.\n", ended.stderr)
+    # jsii may warn of an old Node above it
+    said = ended.stderr.splitlines()[-1]
+    assert re.fullmatch(r"error: .* holds no template of slm-edge-dev: .*\.", said)
+    assert "Traceback" not in ended.stderr
 
 
 def run(arguments: list[str], *, check: bool) -> subprocess.CompletedProcess[str]:
