@@ -85,7 +85,8 @@ def _table(canvas: Canvas, account: AccountTemplates, top: float) -> float:
                 "tag",
                 anchor="end" if last else "start",
             )
-            canvas.line([(x, top), (x, body + _ROW * len(what))], "#94a3b8", head=False)
+            begin = top + 14 if last else top  # below a word that is wider than its column
+            canvas.line([(x, begin), (x, body + _ROW * len(what))], "#94a3b8", head=False)
         canvas.text(x + column / 2 + 4, body - 6, _named(principal), upright=True)
     for number, target in enumerate(what):
         y = body + number * _ROW
