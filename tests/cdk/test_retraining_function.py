@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 from collections.abc import Iterator
@@ -11,9 +10,9 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from cdk.functions.retraining import index
+from tests.moto_server import reset, running
 
 BUCKET = "slm-intents-raw-dev-111111111111-eu-west-1"
 GROUP, SCHEDULE = "slm-edge-dev", "slm-edge-dev-new-data"
@@ -25,20 +24,14 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with running() as address:
+        yield address
 
 
 @pytest.fixture
 def account(endpoint: str, monkeypatch: pytest.MonkeyPatch):
     """An emulated account as the stack leaves it; returns boto3 clients by service."""
-    reset = http.client.HTTPConnection(endpoint.removeprefix("http://"))
-    reset.request("POST", "/moto-api/reset")
-    assert reset.getresponse().status == 200
-    reset.close()
+    reset(endpoint)
     for name, value in {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_DEFAULT_REGION": "eu-west-1",

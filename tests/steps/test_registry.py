@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 
 from steps.contract import StepError
 from steps.registry import ModelPackage, Registry, RegistryEntry, open_registry, sha256_of
+from tests.moto_server import reset, running
 from tests.steps.registries import use_mlflow
 
 GROUP = "slm-intents"
@@ -40,13 +40,8 @@ def entry_for(folder: Path, execution: str = "execution-1", **changes) -> Regist
 
 @pytest.fixture(scope="module")
 def moto_server():
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with running() as address:
+        yield address
 
 
 @pytest.fixture
@@ -54,10 +49,7 @@ def aws(moto_server: str, monkeypatch: pytest.MonkeyPatch):
     """An empty emulated account; returns boto3 clients by service."""
     import boto3
 
-    reset = http.client.HTTPConnection(moto_server.removeprefix("http://"))
-    reset.request("POST", "/moto-api/reset")
-    assert reset.getresponse().status == 200
-    reset.close()
+    reset(moto_server)
     for name, value in {
         "AWS_ENDPOINT_URL": moto_server,
         "AWS_ACCESS_KEY_ID": "testing",

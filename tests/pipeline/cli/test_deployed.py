@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
+from tests.moto_server import reset, running
 from tests.pipeline.cli.conftest import BUCKET, definition
 
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/1234"
@@ -19,26 +18,16 @@ KEY = "arn:aws:kms:eu-west-1:123456789012:key/1234"
 @pytest.fixture(scope="module")
 def account() -> Iterator[str]:
     """The address of an emulated account with a bucket and a pipeline called ``cakes``."""
-    server = ThreadedMotoServer(port=0, verbose=False)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             patch.setenv(name, "test")
         patch.delenv("AWS_PROFILE", raising=False)
         patch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-        server.start()
-        host, port = server.get_host_and_port()
-        address = f"http://{host}:{port}"
-        reset(address)
-        fill(address)
-        yield address
-        reset(address)
-        server.stop()
-
-
-def reset(address: str) -> None:
-    """Empty the emulator, which all servers of a process share."""
-    url = f"{address}/moto-api/reset"
-    urllib.request.urlopen(url, data=b"").close()  # noqa: S310 - our own server
+        with running() as address:
+            reset(address)
+            fill(address)
+            yield address
+            reset(address)
 
 
 def fill(address: str) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import boto3
 import pytest
 
 from pipeline.settings import Settings
+from tests.moto_server import reset, running
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 SETTINGS = f"""
@@ -145,19 +145,14 @@ def run_slm(*words: object, **changes: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[str]:
     """The address of a moto server."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with running() as address:
+        yield address
 
 
 @pytest.fixture
 def emulated(emulator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Emulated:
     """An account with nothing in it."""
-    urllib.request.urlopen(f"{emulator}/moto-api/reset", data=b"").close()  # noqa: S310
+    reset(emulator)
     for name in list(os.environ):
         if name.startswith("AWS_"):
             monkeypatch.delenv(name)

@@ -14,6 +14,7 @@ import pytest
 from pipeline.local import StepLog
 from pipeline.local.errors import StorageError
 from pipeline.local.s3 import S3Storage
+from tests.moto_server import running
 from tests.pipeline.local.workshop import (
     Workshop,
     compare,
@@ -32,13 +33,8 @@ REGION = "eu-west-1"
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with running() as address:
+        yield address
 
 
 @pytest.fixture

@@ -1,21 +1,17 @@
 from __future__ import annotations
 
-import http.client
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from tests.moto_server import reset, running
+
 
 @pytest.fixture(scope="session")
 def moto_endpoint() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with running() as address:
+        yield address
 
 
 @pytest.fixture
@@ -23,10 +19,7 @@ def aws(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., An
     """An emulated account with the bucket ``models``; returns boto3's client function."""
     import boto3
 
-    connection = http.client.HTTPConnection(moto_endpoint.removeprefix("http://"))
-    connection.request("POST", "/moto-api/reset")
-    assert connection.getresponse().status == 200
-    connection.close()
+    reset(moto_endpoint)
     for name, value in {
         "AWS_ENDPOINT_URL": moto_endpoint,
         "AWS_ACCESS_KEY_ID": "testing",
