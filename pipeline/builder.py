@@ -103,6 +103,7 @@ class Builder:
         environment: Mapping[str, Variable] | None = None,
         property_file: str | None = None,
         calls_aws: bool = False,
+        uploads: bool = True,
     ) -> Job:
         """A Processing step that runs ``python -m module``.
 
@@ -112,10 +113,11 @@ class Builder:
             arguments: Command-line options and their values.
             property_file: A JSON file in ``output`` that gates read; its name is the file's stem.
             calls_aws: The job calls AWS itself, so it needs the network.
+            uploads: It may write objects when it does, so it is told the key.
         """
         settings = self._settings
         variables = dict(environment or {})
-        if calls_aws:
+        if calls_aws and uploads:
             variables["SLM_KMS_KEY"] = settings.kms_key_arn  # for what it uploads by itself
         processor = sdk("core.processing:Processor")(
             role=settings.role_arn(role),

@@ -295,7 +295,7 @@ class _Story:
         return self._build.processing(
             "PackageComponent",
             "Package the component",
-            "Packs the compiled model and its runtime into one Greengrass component.",
+            "Packs the compiled model and its runtime into one signed Greengrass component.",
             module="steps.package",
             role="processing",
             instance_type=self._given["ProcessingInstanceType"],
@@ -307,6 +307,11 @@ class _Story:
             arguments={
                 "--component-name": self._settings.component_name,
                 "--publisher": self._settings.publisher,
-                "--artifact-prefix": f"s3://{self._settings.deployments_bucket}/components",
+                "--artifact-prefix": (
+                    f"s3://{self._settings.deployments_bucket}/{self._settings.components_prefix}"
+                ),
             },
+            environment={"SLM_SIGNING_KEY": self._settings.signing_key_arn},
+            calls_aws=True,  # the key signs in KMS and never leaves it
+            uploads=False,
         )

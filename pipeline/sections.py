@@ -187,6 +187,16 @@ class Studio(Section):
         return self
 
 
+class Edge(Section):
+    """The devices."""
+
+    python: Literal["3.11"] = "3.11"
+    """The Python that a component's wheels are made for."""
+    signing_algorithm: Literal["ECDSA_SHA_256"] = "ECDSA_SHA_256"
+    telemetry_days: int = Field(default=90, ge=1, le=3650)
+    """How long the devices' windows are kept."""
+
+
 class Images(Section):
     """The images of ``-c images=prebuilt``, each by digest."""
 

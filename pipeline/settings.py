@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 
 from pipeline.sections import (
     Budget,
+    Edge,
     Identity,
     Images,
     Network,
@@ -86,6 +87,7 @@ class Settings(Section):
     identity: Identity = Identity()
     studio: Studio = Studio()
     images: Images = Images()
+    edge: Edge = Edge()
     max_parallel_steps: int = Field(default=4, ge=1, le=50)
     retain_data: bool = True
     """Whether buckets and key outlive their stack."""
@@ -209,6 +211,15 @@ class Settings(Section):
         return self._arn("kms", self.kms_key or self.kms_alias)
 
     @property
+    def signing_alias(self) -> str:
+        """The asymmetric key that signs what devices install."""
+        return f"alias/{self.name}-signing"
+
+    @property
+    def signing_key_arn(self) -> str:
+        return self._arn("kms", self.signing_alias)
+
+    @property
     def alert_topic_name(self) -> str:
         return f"{self.name}-alerts"
 
@@ -240,6 +251,54 @@ class Settings(Section):
     def datasets_prefix(self) -> str:
         """Where datasets lie in the raw bucket, a folder each."""
         return "datasets"
+
+    # Devices ------------------------------------------------------------------------------
+
+    @property
+    def thing_type(self) -> str:
+        return self.name
+
+    @property
+    def thing_group(self) -> str:
+        """The group that every device of the environment is in."""
+        return self.name
+
+    @property
+    def canary_group(self) -> str:
+        """The devices that get a version first."""
+        return f"{self.name}-canary"
+
+    @property
+    def device_policy(self) -> str:
+        return f"{self.name}-device"
+
+    @property
+    def token_exchange_role(self) -> str:
+        """What a device may do in the account with credentials, not with its certificate."""
+        return f"{self.name}-device"
+
+    @property
+    def token_exchange_role_arn(self) -> str:
+        return self._iam(f"role/{self.token_exchange_role}")
+
+    @property
+    def role_alias(self) -> str:
+        return f"{self.name}-device"
+
+    @property
+    def telemetry_rule(self) -> str:
+        """IoT allows no hyphens in a rule's name."""
+        return f"{self.name}-telemetry".replace("-", "_")
+
+    @property
+    def telemetry_prefix(self) -> str:
+        """Where the devices' windows lie in the processed bucket."""
+        return "telemetry"
+
+    @property
+    def components_prefix(self) -> str:
+        """Where components lie in the deployments bucket."""
+        return "components"
 
     def repository(self, image: ImageName) -> str:
         return f"{self.name}/{image}"

@@ -287,7 +287,7 @@ def test_jobs_that_call_no_aws_api_have_no_network_where_the_environment_says_so
         if step["Arguments"].get("EnableNetworkIsolation")
         or step["Arguments"].get("NetworkConfig", {}).get("EnableNetworkIsolation")
     }
-    assert isolated == {"PrepareData", "TrainModel", "PackageComponent"}
+    assert isolated == {"PrepareData", "TrainModel"}
 
 
 def test_a_network_of_ones_own_and_a_base_model_in_s3_reach_every_job_that_needs_them():
