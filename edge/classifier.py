@@ -36,6 +36,7 @@ from edge.folder import (
     open_session,
     read_rule,
     read_tokenizer,
+    unknown_token,
 )  # fmt: skip
 
 __all__ = ["Candidate", "InputError", "IntentClassifier", "ModelError", "Prediction"]
@@ -70,9 +71,13 @@ class Prediction:
     top: tuple[Candidate, ...]
     """The best candidates, most likely first, also when the utterance was rejected."""
     model_version: str
+    tokens: int = 0
+    """What the model saw, its two special tokens included."""
+    unknown_tokens: int = 0
+    """Of those, how many stand for what the tokenizer does not know."""
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain lists and dictionaries, ready for ``json.dumps``."""
+        """What is answered, as plain lists and dictionaries: the counts of tokens stay here."""
         return {
             "intent": self.intent,
             "confidence": self.confidence,
@@ -92,6 +97,7 @@ class IntentClassifier:
         self._session = session
         self._tokenizer = tokenizer
         self._rule = rule
+        self._unknown = unknown_token(tokenizer)
         self._characters = rule.max_length * CHARACTERS_PER_TOKEN
         self.model_version = model_version
 
@@ -158,8 +164,11 @@ class IntentClassifier:
         if top_k < 1:
             raise InputError(f"top_k must be 1 or more, not {top_k}.")
         if isinstance(text, str):
-            return self._answer(self._run([self._encode(text, 0)])[0], top_k)
-        return [self._answer(row, top_k) for row in self.logits(text)]
+            ids = self._encode(text, 0)
+            return self._answer(self._run([ids])[0], ids, top_k)
+        encoded = self._encode_all(text)
+        rows = self._run_all(encoded, BATCH)
+        return [self._answer(row, ids, top_k) for row, ids in zip(rows, encoded, strict=True)]
 
     def logits(self, texts: Sequence[str], *, batch: int = BATCH) -> NDArray[np.float32]:
         """The raw logits, [utterances, intents], in the order of ``texts``.
@@ -171,7 +180,12 @@ class IntentClassifier:
         Raises:
             InputError: As for :meth:`predict`.
         """
-        ids = [self._encode(text, position) for position, text in enumerate(texts)]
+        return self._run_all(self._encode_all(texts), batch)
+
+    def _encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        return [self._encode(text, position) for position, text in enumerate(texts)]
+
+    def _run_all(self, ids: list[list[int]], batch: int) -> NDArray[np.float32]:
         rows = np.empty((len(ids), len(self._rule.intents)), dtype=np.float32)
         for chosen in _batches_of_like_length(ids, batch):
             rows[chosen] = self._run([ids[row] for row in chosen])
@@ -201,7 +215,7 @@ class IntentClassifier:
             mask[index, : len(row)] = 1
         return self._session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0]
 
-    def _answer(self, logits: NDArray[np.float32], top_k: int) -> Prediction:
+    def _answer(self, logits: NDArray[np.float32], ids: list[int], top_k: int) -> Prediction:
         values = logits.astype(np.float64)
         peak = float(values.max())
         energy = peak + math.log(float(np.exp(values - peak).sum()))
@@ -217,6 +231,8 @@ class IntentClassifier:
             energy=energy,
             top=top,
             model_version=self.model_version,
+            tokens=len(ids),
+            unknown_tokens=ids.count(self._unknown),
         )
 
     def _try_once(self, folder: Path) -> None:

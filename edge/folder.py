@@ -131,6 +131,16 @@ def read_tokenizer(path: Path, max_length: int) -> Tokenizer:
     return tokenizer
 
 
+def unknown_token(tokenizer: Tokenizer) -> int:
+    """The id of what the tokenizer writes for what it does not know; -1 if it has none.
+
+    One of bytes (GPT-2, Llama) knows everything.
+    """
+    names = (getattr(cast("Any", tokenizer).model, "unk_token", None), "[UNK]", "<unk>")
+    found = (tokenizer.token_to_id(name) for name in names if name)
+    return next((number for number in found if number is not None), -1)
+
+
 def open_session(path: Path, threads: int, precise: bool) -> Session:
     """Open ``model.onnx`` on the processor; see ``IntentClassifier.load`` for the arguments."""
     runtime = cast("Any", onnxruntime)

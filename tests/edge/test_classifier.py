@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.__main__ import main
 from edge.classifier import IntentClassifier, Prediction
 from edge.errors import (
     DamagedFileError,
@@ -240,37 +239,29 @@ def test_a_model_with_other_inputs_or_no_finite_answer_is_refused(folder: Path) 
     assert issubclass(InconsistentModelError, ModelError)
 
 
+def test_a_prediction_counts_its_tokens_and_those_that_are_unknown(
+    classifier: IntentClassifier,
+) -> None:
+    answer = classifier.predict("lamp \U000130c0 off")
+    assert (answer.tokens, answer.unknown_tokens) == (5, 1)
+    assert [(a.tokens, a.unknown_tokens) for a in classifier.predict(["lamp", "lamp off"])] == [
+        (3, 0),
+        (4, 0),
+    ]
+
+
 def test_a_prediction_is_ready_for_json(classifier: IntentClassifier) -> None:
     answer = classifier.predict("lamp off", top_k=1)
     assert isinstance(answer, Prediction)
     value = json.loads(json.dumps(answer.to_json()))
     assert value["top"] == [{"intent": answer.top[0].intent, "confidence": answer.confidence}]
     assert value["model_version"] == "7"
-
-
-def test_the_shell_prints_one_json_object_an_utterance(
-    tiny_compiled: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["--model", str(tiny_compiled), "--top-k", "1", "lamp off", "some rock"]) == 0
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(lines) == 2
-    assert all(len(line["top"]) == 1 for line in lines)
-
-
-def test_the_shell_ends_with_a_sentence_for_what_it_refuses(
-    tiny_compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["--model", str(tmp_path), "lamp off"]) == 1
-    assert capsys.readouterr().err == f"error: The model folder {tmp_path} has no model.onnx.\n"
-    assert main(["--model", str(tiny_compiled), " "]) == 1
-    with pytest.raises(SystemExit) as ended:
-        main([])
-    assert ended.value.code == 2
+    assert not {"tokens", "unknown_tokens"} & set(value)
 
 
 def test_the_runtime_imports_neither_torch_nor_anything_of_ours(repository: Path) -> None:
     code = (
-        "import sys, edge.classifier, edge.__main__\n"
+        "import sys, edge.classifier, edge.cli\n"
         "found = {m.partition('.')[0] for m in sys.modules}\n"
         "unwanted = {'torch', 'transformers', 'boto3', 'steps', 'pipeline', 'pandas'} & found\n"
         "sys.exit(f'imported {unwanted}' if unwanted else 0)\n"

@@ -1,0 +1,1 @@
+"""The local service: HTTP on loopback or a Unix socket, everything bounded."""
