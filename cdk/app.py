@@ -21,6 +21,7 @@ from aws_cdk import App, Environment
 
 from cdk import nag
 from cdk.context import KEYS, ContextError, Request
+from cdk.edge.stack import EdgeStack
 from cdk.foundation.stack import FoundationStack
 from cdk.identity.stack import IdentityStack, why_left_out
 from cdk.roles.stack import RolesStack
@@ -36,6 +37,7 @@ class Stacks:
     foundation: FoundationStack
     roles: RolesStack
     training: TrainingStack
+    edge: EdgeStack
     identity: IdentityStack | None
 
 
@@ -77,7 +79,15 @@ def add_stacks(app: App, request: Request) -> Stacks:
         env=env,
         definition=definition,
     )
-    return Stacks(foundation, roles, training, _identity(app, settings))
+    edge = EdgeStack(
+        app,
+        settings.stack_name("edge"),
+        settings=settings,
+        foundation=foundation,
+        roles=roles,
+        env=env,
+    )
+    return Stacks(foundation, roles, training, edge, _identity(app, settings))
 
 
 def _identity(app: App, settings: Settings) -> IdentityStack | None:

@@ -44,9 +44,9 @@ class Acknowledged:
 
 def acknowledged(settings: Settings) -> tuple[Acknowledged, ...]:
     """Every kind of finding that stays. Where nothing else is said it is a wildcard of IAM."""
-    raw, models, executions = (
-        re.escape(name)
-        for name in (settings.raw_bucket, settings.model_bucket, settings.pipeline_bucket)
+    raw, processed, models, deployments, executions = (
+        re.escape(settings.buckets[purpose])
+        for purpose in ("raw", "processed", "models", "deployments", "pipeline")
     )
     group = re.escape(settings.model_package_group)
     base_model = re.escape((settings.base_model_uri or "").removeprefix("s3://").rstrip("/"))
@@ -61,7 +61,7 @@ def acknowledged(settings: Settings) -> tuple[Acknowledged, ...]:
         ),
         Acknowledged(
             WILDCARD,
-            jobs,
+            rf"{jobs}|Telemetry/Role/",
             r"Resource::\*",
             "The registry's login token, metrics (with their namespaces as a condition) and, in a "
             "VPC, EC2's describing calls know no resource; cdk/roles/wildcards.py lists each.",
@@ -124,6 +124,21 @@ def acknowledged(settings: Settings) -> tuple[Acknowledged, ...]:
             r"Studio/",
             rf"Resource::sagemaker:pipeline/{re.escape(settings.pipeline_name)}/execution/\*",
             "An execution's id is made when it starts; the pipeline is named.",
+        ),
+        Acknowledged(
+            WILDCARD,
+            r"(Devices|Telemetry)/Role/",
+            rf"Resource::s3:({deployments}/{settings.components_prefix}"
+            rf"|{processed}/{settings.telemetry_prefix})/\*",
+            "Versions of components are numbered as models are registered, and a device's windows "
+            "are named by the device; each role has the one prefix, to read or to write.",
+        ),
+        Acknowledged(
+            "AwsSolutions-SQS3",
+            r"Telemetry/DeadLetters/",
+            r"",
+            "This queue is itself the one for dead letters, of a topic rule's error action, which "
+            "the rules do not look into; an alarm says when something waits in it.",
         ),
     )
 

@@ -15,7 +15,8 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any, cast
 
-from cdk.drawing.account import AccountTemplates, Resource, listed
+from cdk.drawing.account import KEY_ID, SIGNING_KEY_ID, AccountTemplates, Resource, listed
+from cdk.edge.telemetry import dead_letters_name
 
 READ, WRITE, DELETE, SETTINGS = "R", "W", "D", "S"
 LETTERS = {
@@ -71,6 +72,8 @@ class Target:
     title: str
     service: str
     patterns: tuple[str, ...]
+    alias: str = ""
+    """Of a key, which a policy may name by a condition on it."""
 
 
 def principals(account: AccountTemplates) -> list[Principal]:
@@ -119,7 +122,7 @@ def trusted(role: Resource) -> list[str]:
     """The services that may assume a role."""
     statements: list[dict[str, Any]] = role.properties["AssumeRolePolicyDocument"]["Statement"]
     return [
-        service.partition(".")[0]
+        service.removesuffix(".amazonaws.com")
         for statement in statements
         for service in listed(statement["Principal"].get("Service", []))
     ]
@@ -140,7 +143,13 @@ def targets(account: AccountTemplates) -> list[Target]:
             Target(f"bucket {purpose}", "s3", (f"{arn}:s3:::{name}", f"{arn}:s3:::{name}/*"))
             for purpose, name in buckets.items()
         ),
-        Target("encryption key", "kms", (f"{arn}:kms:{here}:key/*",)),
+        Target("encryption key", "kms", (f"{arn}:kms:{here}:key/{KEY_ID}",), settings.kms_alias),
+        Target(
+            "signing key",
+            "kms",
+            (f"{arn}:kms:{here}:key/{SIGNING_KEY_ID}",),
+            settings.signing_alias,
+        ),
         Target("pipeline", "sagemaker", (pipeline, f"{pipeline}/execution/*")),
         Target(
             "jobs",
@@ -161,7 +170,21 @@ def targets(account: AccountTemplates) -> list[Target]:
         Target("logs", "logs", (f"{arn}:logs:{here}:log-group:/aws/*",)),
         Target("metrics", "cloudwatch", ("*",)),
         Target("schedules", "scheduler", (f"{arn}:scheduler:{here}:schedule/*",)),
-        Target("dead letters", "sqs", (f"{arn}:sqs:{here}:{settings.dead_letter_queue}",)),
+        Target(
+            "dead letters",
+            "sqs",
+            tuple(
+                f"{arn}:sqs:{here}:{name}"
+                for name in (settings.dead_letter_queue, dead_letters_name(settings))
+            ),
+        ),
+        Target("devices", "iot", (f"{arn}:iot:{here}:thing/*", f"{arn}:iot:{here}:cert/*")),
+        Target("device groups", "iot", (f"{arn}:iot:{here}:thinggroup/{settings.name}*",)),
+        Target(
+            "components",
+            "greengrass",
+            (f"{arn}:greengrass:{here}:components:{settings.component_name}*",),
+        ),
         Target("alert topic", "sns", (settings.alert_topic_arn,)),
         Target("budget", "budgets", (f"{arn}:budgets::{settings.account}:budget/*",)),
         Target("stacks", "cloudformation", (f"{arn}:cloudformation:{here}:stack/*",)),
@@ -176,7 +199,9 @@ def level(principal: Principal, target: Target) -> str:
     found = {
         kind_of(action)
         for statement in principal.statements
-        if statement.effect == "Allow" and _reaches(statement.resources, target)
+        if statement.effect == "Allow"
+        and _reaches(statement.resources, target)
+        and _means(statement, target)
         for action in statement.actions
         if action.partition(":")[0] == target.service
     }
@@ -194,6 +219,14 @@ def _reaches(resources: Iterable[str], target: Target) -> bool:
         if resource != "*"
         for pattern in target.patterns
     )
+
+
+def _means(statement: Statement, target: Target) -> bool:
+    """Whether a statement on every key, whose condition names one by its alias, is about it."""
+    for keys in statement.conditions.values():
+        if "kms:ResourceAliases" in keys:
+            return target.alias in listed(keys["kms:ResourceAliases"])
+    return True
 
 
 def kind_of(action: str) -> str:

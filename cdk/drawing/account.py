@@ -45,7 +45,7 @@ BY_SETTING: Mapping[str, str] = {
     "AWS::Scheduler::Schedule": "retraining.schedule",
 }
 """By resource type, or its beginning: the setting without which there is no such resource."""
-KEY_ID = "KEY-ID"  # KMS chooses it
+KEY_ID, SIGNING_KEY_ID = "KEY-ID", "SIGNING-KEY-ID"  # KMS chooses them
 
 _NAMED: Mapping[str, tuple[str, str, str]] = {
     "AWS::CloudWatch::Alarm": ("AlarmName", "cloudwatch", "alarm:{}"),
@@ -53,6 +53,11 @@ _NAMED: Mapping[str, tuple[str, str, str]] = {
     "AWS::Events::Rule": ("Name", "events", "rule/{}"),
     "AWS::IAM::ManagedPolicy": ("ManagedPolicyName", "iam", "policy/{}"),
     "AWS::IAM::Role": ("RoleName", "iam", "role/{}"),
+    "AWS::IoT::Policy": ("PolicyName", "iot", "policy/{}"),
+    "AWS::IoT::RoleAlias": ("RoleAlias", "iot", "rolealias/{}"),
+    "AWS::IoT::ThingGroup": ("ThingGroupName", "iot", "thinggroup/{}"),
+    "AWS::IoT::ThingType": ("ThingTypeName", "iot", "thingtype/{}"),
+    "AWS::IoT::TopicRule": ("RuleName", "iot", "rule/{}"),
     "AWS::Lambda::Function": ("FunctionName", "lambda", "function:{}"),
     "AWS::Logs::LogGroup": ("LogGroupName", "logs", "log-group:{}:*"),
     "AWS::S3::Bucket": ("BucketName", "s3", "{}"),
@@ -172,7 +177,8 @@ class AccountTemplates:
     ) -> tuple[str, str]:
         """Name and ARN."""
         if kind == "AWS::KMS::Key":
-            return KEY_ID, self._arn("kms", f"key/{KEY_ID}")
+            key_id = SIGNING_KEY_ID if is_signing_key(properties) else KEY_ID
+            return key_id, self._arn("kms", f"key/{key_id}")
         if kind == "AWS::Budgets::Budget":
             name = str(properties["Budget"].get("BudgetName", logical_id))
             return name, name
@@ -185,6 +191,11 @@ class AccountTemplates:
         region = "" if service in (*_ONLY_PARTITION, *_ONLY_ACCOUNT) else where.region
         account = "" if service in _ONLY_PARTITION else where.account
         return f"arn:{where.partition}:{service}:{region}:{account}:{resource}"
+
+
+def is_signing_key(properties: Mapping[str, Any]) -> bool:
+    """Whether a key of KMS signs, and does not encrypt."""
+    return properties.get("KeyUsage") == "SIGN_VERIFY"
 
 
 def example_settings() -> Settings:

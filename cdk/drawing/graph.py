@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cdk.drawing.access import SETTINGS, Principal, level, principals, targets, trusted
-from cdk.drawing.account import AccountTemplates, Resource, listed
+from cdk.drawing.account import AccountTemplates, Resource, is_signing_key, listed
 
 EdgeKind = Literal["starts", "tells", "fails"]
 
@@ -94,6 +94,10 @@ def _edges(one: Resource, account: AccountTemplates) -> Iterator[Edge]:
                         yield Edge(queue.arn, one.arn, "tells")
             for action in listed(properties.get("AlarmActions", [])):
                 yield Edge(one.arn, action, "tells")
+        case "AWS::IoT::RoleAlias":
+            yield Edge(one.arn, properties["RoleArn"], "starts")
+        case "AWS::IoT::TopicRule":
+            yield from _topic_rule(one, account)
         case "AWS::Budgets::Budget":
             for notification in properties["NotificationsWithSubscribers"]:
                 for subscriber in notification["Subscribers"]:
@@ -124,6 +128,17 @@ def _rule(one: Resource, account: AccountTemplates) -> Iterator[Edge]:
         yield Edge(one.arn, target["Arn"], "tells" if told else "starts")
         if "DeadLetterConfig" in target:
             yield Edge(one.arn, target["DeadLetterConfig"]["Arn"], "fails")
+
+
+def _topic_rule(one: Resource, account: AccountTemplates) -> Iterator[Edge]:
+    payload: Mapping[str, Any] = one.properties["TopicRulePayload"]
+    for action in payload["Actions"]:
+        for bucket in account.of_type("AWS::S3::Bucket"):
+            if action.get("S3", {}).get("BucketName") == bucket.name:
+                yield Edge(one.arn, bucket.arn, "starts")
+    for queue in account.of_type("AWS::SQS::Queue"):
+        if payload["ErrorAction"]["Sqs"]["QueueUrl"] in (queue.id, queue.name):
+            yield Edge(one.arn, queue.arn, "fails")
 
 
 def _function(one: Resource, account: AccountTemplates) -> Iterator[Edge]:
@@ -180,6 +195,11 @@ class _Cards:
             "AWS::SQS::Queue": self._queue,
             "AWS::CloudWatch::Alarm": self._alarm,
             "AWS::Logs::LogGroup": self._logs,
+            "AWS::IoT::Policy": self._device_policy,
+            "AWS::IoT::RoleAlias": self._role_alias,
+            "AWS::IoT::ThingGroup": self._thing_group,
+            "AWS::IoT::ThingType": self._thing_type,
+            "AWS::IoT::TopicRule": self._topic_rule,
         }
 
     def node(self, one: Resource) -> Node:
@@ -191,19 +211,27 @@ class _Cards:
         return Node(one, title, tag, tuple(lines))
 
     def _key(self, one: Resource) -> tuple[str, str, list[str]]:
-        alias = [a.properties["AliasName"] for a in self._account.of_type("AWS::KMS::Alias")]
+        alias = [
+            a.properties["AliasName"]
+            for a in self._account.of_type("AWS::KMS::Alias")
+            if a.properties["TargetKeyId"] in (one.arn, one.name)
+        ]
+        if is_signing_key(one.properties):
+            return "Signing key", "KMS key", [*alias, "signs what devices install; not rotated"]
         rotated = "rotated yearly" if one.properties.get("EnableKeyRotation") else "not rotated"
         return "Encryption key", "KMS key", [*alias, f"for everything that is stored; {rotated}"]
 
     def _bucket(self, one: Resource) -> tuple[str, str, list[str]]:
         buckets = self._account.settings.buckets
         purpose = next((key for key, name in buckets.items() if name == one.name), "access logs")
-        [rule] = one.properties["LifecycleConfiguration"]["Rules"]
+        [rule, *prefixes] = one.properties["LifecycleConfiguration"]["Rules"]
         cheaper = [str(to["TransitionInDays"]) for to in rule.get("Transitions", [])]
         days = [f"cheaper after {' and '.join(cheaper)}"] if cheaper else []
         days += [f"gone after {rule['ExpirationInDays']}"] if "ExpirationInDays" in rule else []
         days += [f"old versions {rule['NoncurrentVersionExpiration']['NoncurrentDays']}"]
-        return f"Bucket {purpose}", "S3", [one.name, f"days: {', '.join(days)}"]
+        lines = [one.name, f"days: {', '.join(days)}"]
+        lines += [f"{one['Prefix']} gone after {one['ExpirationInDays']} days" for one in prefixes]
+        return f"Bucket {purpose}", "S3", lines
 
     def _topic(self, one: Resource) -> tuple[str, str, list[str]]:
         told = [
@@ -302,9 +330,8 @@ class _Cards:
 
     def _queue(self, one: Resource) -> tuple[str, str, list[str]]:
         days = one.properties["MessageRetentionPeriod"] // 86400
-        return "Dead letters", "SQS queue", [
-            one.name, f"what could not start the pipeline, kept {days} days",
-        ]  # fmt: skip
+        what = "be stored" if "telemetry" in one.name else "start the pipeline"
+        return "Dead letters", "SQS queue", [one.name, f"what could not {what}, kept {days} days"]
 
     def _alarm(self, one: Resource) -> tuple[str, str, list[str]]:
         return "Alarm", "CloudWatch", [one.name, "a message waits"]
@@ -312,23 +339,53 @@ class _Cards:
     def _logs(self, one: Resource) -> tuple[str, str, list[str]]:
         return "Log group", f"kept {one.properties['RetentionInDays']} days", [one.name]
 
+    def _device_policy(self, one: Resource) -> tuple[str, str, list[str]]:
+        return "Policy of devices", "IoT Core", [
+            one.name, "each connects as itself, to its own topics",
+        ]  # fmt: skip
+
+    def _role_alias(self, one: Resource) -> tuple[str, str, list[str]]:
+        return "Role alias", "IoT Core", [one.name, "a device's certificate for credentials"]
+
+    def _thing_group(self, one: Resource) -> tuple[str, str, list[str]]:
+        said = one.properties["ThingGroupProperties"]["ThingGroupDescription"]
+        return "Thing group", "IoT Core", [one.name, said]
+
+    def _thing_type(self, one: Resource) -> tuple[str, str, list[str]]:
+        return "Thing type", "IoT Core", [one.name]
+
+    def _topic_rule(self, one: Resource) -> tuple[str, str, list[str]]:
+        payload: Mapping[str, Any] = one.properties["TopicRulePayload"]
+        topic = payload["Sql"].split("FROM ")[1].split("'")[1]
+        metrics = [
+            action["CloudwatchMetric"]["MetricName"]
+            for action in payload["Actions"]
+            if "CloudwatchMetric" in action
+        ]
+        return "Rule", "IoT Core", [
+            one.name, f"{topic} to a file each", f"metrics {', '.join(metrics)}",
+        ]  # fmt: skip
+
     def _may(self, one: Resource) -> list[str]:
         """What a role reads and writes, of buckets, key, pipeline, registry and topic."""
         principal: Principal | None = self._principals.get(one.arn)
         if principal is None:
             return []
         by_verb: dict[str, list[str]] = {}
-        key = ""
+        key, signs = "", False
         for target in targets(self._account):
-            if target.service == "kms":
+            if target.title == "encryption key":
                 key = level(principal, target)
+            elif target.title == "signing key":
+                signs = "W" in level(principal, target)
             elif target.title.startswith(_ACCESS):
                 for letter in level(principal, target):
                     by_verb.setdefault(letter, []).append(target.title)
         verbs = {"R": "reads", "W": "writes", "D": "deletes", SETTINGS: "sees settings of"}
         lines = [f"{verb} {_joined(by_verb[on])}" for on, verb in verbs.items() if on in by_verb]
         uses = [word for letter, word in (("R", "decrypts"), ("W", "encrypts")) if letter in key]
-        return [*lines, f"{' and '.join(uses)} with the key"] if uses else lines
+        lines += [f"{' and '.join(uses)} with the key"] if uses else []
+        return [*lines, "signs with the signing key"] if signs else lines
 
     def _short(self, name: str) -> str:
         return name.removeprefix(f"{self._account.settings.name}-")

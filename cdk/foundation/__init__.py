@@ -1,1 +1,1 @@
-"""What outlives a deployment: the key, the buckets, the alert topic and the budget."""
+"""What outlives a deployment: the keys, the buckets, the alert topic and the budget."""

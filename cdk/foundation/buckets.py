@@ -28,9 +28,7 @@ from cdk.roles import principals
 from pipeline.settings import Settings
 
 CHECKPOINTS = "executions/*/checkpoints/*"
-"""Where training keeps checkpoints. SageMaker's API takes no key for them, so they arrive without
-a header and get the bucket's default encryption, which is the same key. Only the refusal of a
-missing header leaves them out: a header that names another key is refused here too."""
+"""Where training keeps checkpoints; SageMaker's API takes no key for them."""
 ABORT_UPLOADS_AFTER_DAYS = 7
 
 SSE = "s3:x-amz-server-side-encryption"
@@ -124,7 +122,7 @@ class Buckets(Construct):
             encryption=s3.BucketEncryption.KMS,
             encryption_key=key,
             bucket_key_enabled=True,
-            lifecycle_rules=[_rule(LIFECYCLES[purpose])],
+            lifecycle_rules=[_rule(LIFECYCLES[purpose]), *self._telemetry(purpose)],
             **_shared(self._removal),
         )
         _l1(bucket).logging_configuration = s3.CfnBucket.LoggingConfigurationProperty(
@@ -132,10 +130,23 @@ class Buckets(Construct):
         )
         # the key's alias too: SageMaker passes a job's key on as the definition spells it
         keys = [key.key_arn, self._alias_arn()]
-        without_header = [CHECKPOINTS] if purpose == "pipeline" else []
+        without_header = _without_header(self._settings).get(purpose, [])
         for statement in _refusals(bucket, keys, without_header):
             bucket.add_to_resource_policy(statement)
         return bucket
+
+    def _telemetry(self, purpose: str) -> list[s3.LifecycleRule]:
+        """Devices' windows go sooner than what lies beside them."""
+        if purpose != "processed":
+            return []
+        return [
+            s3.LifecycleRule(
+                id="telemetry",
+                enabled=True,
+                prefix=f"{self._settings.telemetry_prefix}/",
+                expiration=Duration.days(self._settings.edge.telemetry_days),
+            )
+        ]
 
     def _alias_arn(self) -> str:
         settings = self._settings
@@ -143,6 +154,15 @@ class Buckets(Construct):
             f"arn:{settings.partition}:kms:{settings.region}:{settings.account}:"
             f"{settings.kms_alias}"
         )
+
+
+def _without_header(settings: Settings) -> dict[str, list[str]]:
+    """By purpose: keys that may arrive without a header, as neither service's API takes a key.
+
+    They get the bucket's default encryption, which is the same key. Only the refusal of a missing
+    header leaves them out: a header that names another key is refused there too.
+    """
+    return {"pipeline": [CHECKPOINTS], "processed": [f"{settings.telemetry_prefix}/*"]}
 
 
 def _shared(removal: RemovalPolicy) -> dict[str, Any]:

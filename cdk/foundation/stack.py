@@ -1,4 +1,4 @@
-"""The foundation stack: the key, the buckets, the alert topic and the monthly budget.
+"""The foundation stack: the two keys, the buckets, the alert topic and the monthly budget.
 
 It is deployed first and removed last; the other stacks keep nothing that cannot be made again.
 Leaves out: roles (cdk/roles), to which the budget's action belongs as well.
@@ -19,6 +19,7 @@ from constructs import Construct
 from cdk.foundation.buckets import Buckets
 from cdk.foundation.budget import Budget
 from cdk.foundation.key import PUBLISHERS, EncryptionKey, source_conditions
+from cdk.foundation.signing import SigningKey
 from cdk.roles import principals
 from pipeline.settings import Settings
 
@@ -33,10 +34,11 @@ class FoundationStack(Stack):
             scope,
             construct_id,
             env=env,
-            description=f"{settings.name}: key, buckets, alert topic and budget",
+            description=f"{settings.name}: keys, buckets, alert topic and budget",
             termination_protection=settings.environment == "prod",
         )
         self.key: kms.IKey = EncryptionKey(self, "Encryption", settings=settings).key
+        self.signing_key: kms.IKey = SigningKey(self, "Signing", settings=settings).key
         buckets = Buckets(self, "Buckets", settings=settings, key=self.key)
         self.buckets: dict[str, s3.Bucket] = buckets.by_purpose
         self.access_logs: s3.Bucket = buckets.access_logs

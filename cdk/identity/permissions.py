@@ -6,8 +6,9 @@ account, who is none of these, bootstraps it and repairs it.
 ==================  =====================================================================
 data-scientist      opens Studio, starts and follows executions, reads data and models
 ml-engineer         and imports datasets, pushes runs, approves models, publishes packages
-platform-engineer   deploys through the bootstrap's roles, lifts the budget's brake, and
-                    empties the buckets where data is not retained; reads no data
+platform-engineer   deploys through the bootstrap's roles, runs the fleet of devices, lifts the
+                    budget's brake, and empties the buckets where data is not retained; reads
+                    no data
 auditor             reads configuration, policies, the trail and access logs; reads no data
 ==================  =====================================================================
 
@@ -20,6 +21,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from aws_cdk import aws_iam as iam
 
+from cdk.edge.telemetry import dead_letters_name
+from cdk.identity import fleet
 from cdk.roles import wildcards
 from cdk.roles.names import Names
 from cdk.roles.statements import READ, WRITE, allow
@@ -103,9 +106,13 @@ def _platform_engineer(names: Names) -> list[iam.PolicyStatement]:
                 "sqs:GetQueueUrl",
                 "sqs:ReceiveMessage",
             ],
-            [names.arn("sqs", settings.dead_letter_queue)],
+            [
+                names.arn("sqs", one)
+                for one in (settings.dead_letter_queue, dead_letters_name(settings))
+            ],
         ),
         _key(names, ["kms:Decrypt"], through="sqs"),
+        *fleet.statements(names),
         *([] if settings.retain_data else [_empty(names)]),
     ]
 

@@ -20,12 +20,17 @@ from constructs import Construct
 from cdk.foundation.budget import denial_arn
 from cdk.roles import wildcards
 from cdk.roles.names import Names
-from cdk.roles.statements import allow, base_model, network
+from cdk.roles.statements import SIGN, allow, base_model, network
 from pipeline.settings import Settings
 
 
 def make_boundary(
-    scope: Construct, construct_id: str, *, settings: Settings, key_arn: str
+    scope: Construct,
+    construct_id: str,
+    *,
+    settings: Settings,
+    key_arn: str,
+    signing_key_arn: str,
 ) -> iam.ManagedPolicy:
     """The boundary, a managed policy; IAM allows it 6,144 characters."""
     return iam.ManagedPolicy(
@@ -33,7 +38,7 @@ def make_boundary(
         construct_id,
         managed_policy_name=settings.boundary_name,
         description=f"The most that a role of {settings.name} can do",
-        statements=_statements(Names(settings, key_arn)),
+        statements=_statements(Names(settings, key_arn, signing_key_arn)),
     )
 
 
@@ -61,6 +66,7 @@ def _statements(names: Names) -> list[iam.PolicyStatement]:
             ],
             [names.key_arn],
         ),
+        allow("Signing", SIGN, [names.signing_key_arn]),
         allow(
             "SageMaker",
             [  # none that deletes: what was registered or logged stays for those who audit it

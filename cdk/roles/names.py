@@ -1,7 +1,7 @@
 """ARNs of what a project's policies name, spelt from the settings.
 
 Strings, not tokens: a policy then names a thing that another stack makes without depending on that
-stack. The key's ARN alone comes from outside, because IAM knows a key by its id and not its alias.
+stack. The keys' ARNs alone come from outside, because IAM knows a key by its id and not its alias.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Names:
 
     settings: Settings
     key_arn: str
+    signing_key_arn: str = ""
 
     def arn(self, service: str, resource: str) -> str:
         where = self.settings

@@ -48,11 +48,16 @@ class RolesStack(Stack):
             termination_protection=settings.environment == "prod",
         )
         key_arn = foundation.key.key_arn
+        signing_key_arn = foundation.signing_key.key_arn
         self.boundary: iam.ManagedPolicy = make_boundary(
-            self, "Boundary", settings=settings, key_arn=key_arn
+            self,
+            "Boundary",
+            settings=settings,
+            key_arn=key_arn,
+            signing_key_arn=signing_key_arn,
         )
         made: dict[RoleKind, iam.Role] = {
-            kind: _role(self, kind, settings, key_arn) for kind in ROLE_KINDS
+            kind: _role(self, kind, settings, (key_arn, signing_key_arn)) for kind in ROLE_KINDS
         }
         self.roles: dict[RoleKind, iam.IRole] = {
             kind: role.without_policy_updates() for kind, role in made.items()
@@ -69,7 +74,9 @@ class RolesStack(Stack):
             Tags.of(self).add(name, value)
 
 
-def _role(scope: Construct, kind: RoleKind, settings: Settings, key_arn: str) -> iam.Role:
+def _role(
+    scope: Construct, kind: RoleKind, settings: Settings, key_arns: tuple[str, str]
+) -> iam.Role:
     return iam.Role(
         scope,
         kind.capitalize(),
@@ -77,6 +84,6 @@ def _role(scope: Construct, kind: RoleKind, settings: Settings, key_arn: str) ->
         description=DESCRIPTIONS[kind],
         assumed_by=trusted_by(kind, settings),
         inline_policies={
-            kind: iam.PolicyDocument(statements=statements_of(kind, settings, key_arn))
+            kind: iam.PolicyDocument(statements=statements_of(kind, settings, *key_arns))
         },
     )

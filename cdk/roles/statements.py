@@ -20,12 +20,15 @@ from pipeline.settings import RoleKind, Settings
 
 JOB_ROLES: tuple[RoleKind, ...] = ("processing", "training", "registration")
 READ = ["s3:GetObject"]
+SIGN = ["kms:DescribeKey", "kms:GetPublicKey", "kms:Sign"]
 WRITE = ["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:PutObject"]
 
 
-def statements_of(kind: RoleKind, settings: Settings, key_arn: str) -> list[iam.PolicyStatement]:
+def statements_of(
+    kind: RoleKind, settings: Settings, key_arn: str, signing_key_arn: str
+) -> list[iam.PolicyStatement]:
     """The whole policy of one service role."""
-    return _POLICIES[kind](Names(settings, key_arn))
+    return _POLICIES[kind](Names(settings, key_arn, signing_key_arn))
 
 
 # The roles --------------------------------------------------------------------------------
@@ -56,12 +59,15 @@ def _pipeline(names: Names) -> list[iam.PolicyStatement]:
         *_read(
             names, "Figures", "pipeline", _steps("EvaluateModel", "CompileModel", "RegisterModel")
         ),
-        _key(names, ["kms:Decrypt"], through=["s3"]),
+        use_key(names, ["kms:Decrypt"], through=["s3"]),
     ]
 
 
 def _processing(names: Names) -> list[iam.PolicyStatement]:
-    """*prepare*, *evaluate* and *package*; *evaluate* downloads the registry's champion too."""
+    """*prepare*, *evaluate* and *package*.
+
+    *evaluate* downloads the registry's champion too, and *package* has KMS sign its manifest.
+    """
     return [
         *_job(names),
         *_read(names, "Datasets", "raw", [f"{names.settings.datasets_prefix}/*"]),
@@ -78,6 +84,7 @@ def _processing(names: Names) -> list[iam.PolicyStatement]:
         # a champion that was trained elsewhere and pushed; the others lie with their execution
         *_read(names, "PushedModels", "models", ["*"]),
         allow("ReadRegistry", _READ_REGISTRY, names.model_packages),
+        allow("SignPackages", SIGN, [names.signing_key_arn]),
     ]
 
 
@@ -143,7 +150,7 @@ def _retraining(names: Names) -> list[iam.PolicyStatement]:
         allow(
             "KeepWhatFailed", ["sqs:SendMessage"], [names.arn("sqs", settings.dead_letter_queue)]
         ),
-        _key(names, ["kms:Decrypt", "kms:GenerateDataKey"], through=["sqs"]),
+        use_key(names, ["kms:Decrypt", "kms:GenerateDataKey"], through=["sqs"]),
     ]
 
 
@@ -194,7 +201,7 @@ def _job(names: Names) -> list[iam.PolicyStatement]:
             [names.arn("logs", "log-group:/aws/sagemaker/*")],
         ),
         wildcards.statement("PublishMetrics", settings),
-        _key(names, ["kms:Decrypt", "kms:GenerateDataKey"], through=["s3"]),
+        use_key(names, ["kms:Decrypt", "kms:GenerateDataKey"], through=["s3"]),
         allow("DescribeKey", ["kms:DescribeKey"], [names.key_arn]),
         allow(
             "EncryptVolumes",
@@ -273,7 +280,7 @@ def base_model(names: Names) -> list[iam.PolicyStatement]:
     ]
 
 
-def _key(names: Names, actions: Sequence[str], *, through: Sequence[str]) -> iam.PolicyStatement:
+def use_key(names: Names, actions: Sequence[str], *, through: Sequence[str]) -> iam.PolicyStatement:
     """The key, used by services on the role's behalf and not by the role itself."""
     services = [f"{service}.{names.settings.region}.amazonaws.com" for service in through]
     return allow("UseKey", actions, [names.key_arn], {"StringEquals": {"kms:ViaService": services}})

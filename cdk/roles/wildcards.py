@@ -64,6 +64,17 @@ WILDCARDS: Mapping[str, Wildcard] = {
         ("sagemaker:ListApps", "sagemaker:ListSpaces", "sagemaker:ListUserProfiles"),
         "SageMaker knows no resource for its lists, through which a person finds the own profile.",
     ),
+    "UseFleet": Wildcard(
+        (
+            "greengrass:CreateDeployment",
+            "greengrass:ListCoreDevices",
+            "greengrass:ListDeployments",
+            "iot:CreateCertificateFromCsr",
+            "iot:DescribeEndpoint",
+        ),
+        "Neither service knows a resource for these: a certificate has no name before it is made, "
+        "and a deployment reaches a group only for whom iot:CreateJob allows that group.",
+    ),
     "ReadMetrics": Wildcard(
         ("cloudwatch:GetMetricData", "cloudwatch:GetMetricStatistics", "cloudwatch:ListMetrics"),
         "A metric has no ARN, and reading has no condition on the namespace.",

@@ -16,6 +16,7 @@ from aws_cdk import App, Environment
 
 from cdk.app import add_stacks, new_app
 from cdk.context import Request
+from cdk.edge.stack import EdgeStack
 from cdk.foundation.stack import FoundationStack
 from cdk.identity.stack import IdentityStack
 from cdk.roles.stack import RolesStack
@@ -23,6 +24,7 @@ from pipeline.settings import RoleKind, Settings
 from tests.cdk.policies import Statement, resolve, statements_in
 
 KEY_ID = "1234abcd-12ab-34cd-56ef-1234567890ab"  # what KMS would have chosen
+SIGNING_KEY_ID = "5678abcd-12ab-34cd-56ef-1234567890ab"
 CDK_JSON = Path(__file__).resolve().parents[2] / "cdk.json"
 
 
@@ -33,7 +35,7 @@ class Synthesized:
     settings: Settings
     folder: Path
     templates: Mapping[str, Mapping[str, Any]]
-    """By the part of the stack's name: ``foundation``, ``roles``, ``training``, ``identity``."""
+    """By the part of the stack's name, such as ``foundation``."""
 
     def resources(self, kind: str, part: str | None = None) -> dict[str, Mapping[str, Any]]:
         """Resources of a type such as ``AWS::S3::Bucket``, by logical id."""
@@ -68,6 +70,19 @@ class Synthesized:
     @property
     def key_arn(self) -> str:
         return _arn(self.settings, "kms", f"key/{KEY_ID}")
+
+    @property
+    def signing_key_arn(self) -> str:
+        return _arn(self.settings, "kms", f"key/{SIGNING_KEY_ID}")
+
+    def key(self, use: str = "ENCRYPT_DECRYPT") -> Mapping[str, Any]:
+        """The properties of the key that encrypts, or with ``SIGN_VERIFY`` of the other one."""
+        [found] = [
+            one["Properties"]
+            for one in self.resources("AWS::KMS::Key").values()
+            if one["Properties"].get("KeyUsage", "ENCRYPT_DECRYPT") == use
+        ]
+        return found
 
     def role(self, name: str) -> Mapping[str, Any]:
         """The properties of the role of this name."""
@@ -126,7 +141,7 @@ class Synthesized:
 
 
 def synthesize(settings: Settings, folder: Path, *, whole: bool = False) -> Synthesized:
-    """Synthesize the foundation, the roles and, with an instance, the identity stack.
+    """Synthesize the foundation, the roles, the edge and, with an instance, the identity stack.
 
     Args:
         whole: All of the app's stacks, which takes seconds more for the pipeline's definition.
@@ -142,9 +157,13 @@ def synthesize(settings: Settings, folder: Path, *, whole: bool = False) -> Synt
 
 def _add_own_stacks(app: App, settings: Settings) -> None:
     env = Environment(account=settings.account, region=settings.region)
-    names = {part: settings.stack_name(part) for part in ("foundation", "roles", "identity")}
+    names = {
+        part: settings.stack_name(part) for part in ("foundation", "roles", "edge", "identity")
+    }
     foundation = FoundationStack(app, names["foundation"], settings=settings, env=env)
-    RolesStack(app, names["roles"], settings=settings, foundation=foundation, env=env)
+    roles = RolesStack(app, names["roles"], settings=settings, foundation=foundation, env=env)
+    given = {"settings": settings, "foundation": foundation, "roles": roles, "env": env}
+    EdgeStack(app, names["edge"], **given)
     if settings.identity.instance_arn:
         IdentityStack(app, names["identity"], settings=settings, env=env)
 
@@ -184,7 +203,9 @@ def _names_of(logical_id: str, resource: Mapping[str, Any], settings: Settings) 
             name = properties["BucketName"]
             return named(name, f"arn:{settings.partition}:s3:::{name}")
         case "AWS::KMS::Key":
-            return named(KEY_ID, _arn(settings, "kms", f"key/{KEY_ID}"))
+            signs = properties.get("KeyUsage") == "SIGN_VERIFY"
+            key_id = SIGNING_KEY_ID if signs else KEY_ID
+            return named(key_id, _arn(settings, "kms", f"key/{key_id}"))
         case "AWS::KMS::Alias":
             return {logical_id: properties["AliasName"]}
         case "AWS::IAM::Role" if "RoleName" in properties:

@@ -199,12 +199,12 @@ def stacks_of(synthesized: Synthesized) -> dict[str, dict[str, Any]]:
     }
 
 
-def test_an_environment_is_three_stacks_and_with_identity_center_four(
+def test_an_environment_is_four_stacks_and_with_identity_center_five(
     whole: Synthesized, with_people: Synthesized
 ) -> None:
-    three = {f"slm-edge-dev-{part}" for part in ("foundation", "roles", "training")}
-    assert set(stacks_of(whole)) == three
-    assert set(stacks_of(with_people)) == {*three, "slm-edge-dev-identity"}
+    four = {f"slm-edge-dev-{part}" for part in ("foundation", "roles", "training", "edge")}
+    assert set(stacks_of(whole)) == four
+    assert set(stacks_of(with_people)) == {*four, "slm-edge-dev-identity"}
 
 
 def test_a_stack_knows_its_account_and_region(whole: Synthesized) -> None:
@@ -221,8 +221,9 @@ def test_permission_sets_are_made_where_the_identity_center_instance_lives(
 
 def test_roles_are_deployed_before_what_runs_with_them(whole: Synthesized) -> None:
     stacks = stacks_of(whole)
-    assert "slm-edge-dev-roles" in stacks["slm-edge-dev-training"]["dependencies"]
-    assert "slm-edge-dev-foundation" in stacks["slm-edge-dev-training"]["dependencies"]
+    for part in ("training", "edge"):
+        assert "slm-edge-dev-roles" in stacks[f"slm-edge-dev-{part}"]["dependencies"]
+        assert "slm-edge-dev-foundation" in stacks[f"slm-edge-dev-{part}"]["dependencies"]
 
 
 def test_only_prods_stacks_are_protected_from_removal(
@@ -266,7 +267,7 @@ def test_cfn_lint_has_nothing_to_say_about_any_environment(
         for environment in environments
         for path in sorted(environment.folder.glob("*.template.json"))
     ]
-    assert len(templates) == 13
+    assert len(templates) == 17
     lint = Path(sys.executable).with_name("cfn-lint")
     done = subprocess.run(
         [str(lint), "--regions", "eu-west-1", "--", *templates],

@@ -120,7 +120,18 @@ def test_a_checkpoint_may_come_without_a_header_but_not_with_another_key(dev):
     assert effect(dev, "pipeline", checkpoint, sse="AES256") == "Deny"
 
 
-def test_only_checkpoints_of_the_pipeline_bucket_may_come_without_a_header(dev):
+def test_a_window_of_telemetry_may_come_without_a_header_but_not_with_another_key(dev):
+    """The rule's action for S3 takes no key, and gets the bucket's default, which is ours."""
+    window = "telemetry/kitchen-1/2026/11/23/a1b2.json"
+    assert effect(dev, "processed", window) is None
+    other = dev.key_arn.replace("1234abcd", "deadbeef")
+    assert effect(dev, "processed", window, sse="aws:kms", sse_key=other) == "Deny"
+    assert effect(dev, "processed", window, sse="AES256") == "Deny"
+
+
+def test_only_checkpoints_and_telemetry_may_come_without_a_header(dev):
+    assert effect(dev, "processed", "datasets/a") == "Deny"
+    assert effect(dev, "models", "telemetry/a") == "Deny"
     assert effect(dev, "pipeline", "executions/e1/TrainModel/output/model.tar.gz") == "Deny"
     assert effect(dev, "models", "executions/e1/TrainModel/checkpoints/a") == "Deny"
 
@@ -151,7 +162,8 @@ def test_log_delivery_may_write_for_our_buckets_and_this_account_only(dev):
 
 
 def rule_of(stacks: Synthesized, purpose: str) -> dict:
-    [rule] = bucket(stacks, purpose)["Properties"]["LifecycleConfiguration"]["Rules"]
+    rules = bucket(stacks, purpose)["Properties"]["LifecycleConfiguration"]["Rules"]
+    [rule] = [one for one in rules if one["Id"] == "age"]
     assert rule["Status"] == "Enabled"
     assert "Prefix" not in rule, "a rule for the whole bucket"
     return rule
@@ -183,6 +195,16 @@ def test_what_cannot_be_made_again_or_is_deployed_never_expires(dev, purpose):
 @pytest.mark.parametrize("purpose", ["processed", "logs"])
 def test_what_can_be_made_again_and_old_logs_expire(dev, purpose):
     assert rule_of(dev, purpose)["ExpirationInDays"] == 365
+
+
+def test_the_devices_windows_expire_as_the_setting_says_and_nothing_else_does_by_prefix(
+    synthesized,
+):
+    stacks = synthesized("dev", edge={"telemetry_days": 30})
+    for purpose in PURPOSES:
+        rules = bucket(stacks, purpose)["Properties"]["LifecycleConfiguration"]["Rules"]
+        by_prefix = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "Prefix" in rule}
+        assert by_prefix == ({"telemetry/": 30} if purpose == "processed" else {})
 
 
 def test_a_deployed_package_stays_at_hand(dev):

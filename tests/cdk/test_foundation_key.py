@@ -1,4 +1,4 @@
-"""The key: one, rotated, administered by the account and used by those that it names."""
+"""The key that encrypts: one, rotated, managed by the account, used by those that it names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BUDGET = {"aws:SourceArn": f"arn:aws:budgets::{ACCOUNT}:budget/slm-edge-dev-mont
 
 
 def effect(stacks: Synthesized, action: str, principal: dict[str, str], **context: str):
-    policy = stacks.only("AWS::KMS::Key")["KeyPolicy"]
+    policy = stacks.key()["KeyPolicy"]
     if "AWS" in principal:
         context = {**context, "aws:PrincipalArn": principal["AWS"]}
     call = Call(action, stacks.key_arn, context, principal)
@@ -28,20 +28,25 @@ def role(path: str, account: str = ACCOUNT) -> dict[str, str]:
     return {"AWS": f"arn:aws:iam::{account}:role/{path}"}
 
 
-def test_there_is_one_key_and_it_rotates(dev):
-    key = dev.only("AWS::KMS::Key")
-    assert key["EnableKeyRotation"] is True
-    assert dev.only("AWS::KMS::Alias")["AliasName"] == dev.settings.kms_alias
+def aliases(stacks: Synthesized) -> set[str]:
+    found = stacks.resources("AWS::KMS::Alias").values()
+    return {one["Properties"]["AliasName"] for one in found}
+
+
+def test_there_is_one_key_that_encrypts_and_it_rotates(dev):
+    assert dev.key()["EnableKeyRotation"] is True
+    assert aliases(dev) == {dev.settings.kms_alias, dev.settings.signing_alias}
 
 
 def test_the_alias_is_the_projects_also_where_settings_name_the_key_by_its_id(synthesized):
     named = synthesized("dev", kms_key="key/1234abcd-12ab-34cd-56ef-1234567890ab")
-    assert named.only("AWS::KMS::Alias")["AliasName"] == "alias/slm-edge-dev"
+    assert "alias/slm-edge-dev" in aliases(named)
 
 
 def test_a_deletion_of_the_key_waits_a_week_in_dev_and_a_month_in_prod(dev, prod):
-    assert dev.only("AWS::KMS::Key")["PendingWindowInDays"] == 7
-    assert prod.only("AWS::KMS::Key")["PendingWindowInDays"] == 30
+    for use in ("ENCRYPT_DECRYPT", "SIGN_VERIFY"):
+        assert dev.key(use)["PendingWindowInDays"] == 7
+        assert prod.key(use)["PendingWindowInDays"] == 30
 
 
 def test_an_administrator_of_the_account_manages_the_key_without_using_it(dev):

@@ -18,6 +18,11 @@ TAGGED = (
     "AWS::SNS::Topic",
     "AWS::IAM::Role",
     "AWS::SSO::PermissionSet",
+    "AWS::IoT::Policy",
+    "AWS::IoT::RoleAlias",
+    "AWS::IoT::ThingGroup",
+    "AWS::IoT::ThingType",
+    "AWS::IoT::TopicRule",
 )
 
 
@@ -32,14 +37,14 @@ def test_a_stack_says_which_account_and_region_it_is_for(dev, part):
     assert environment == f"aws://{dev.settings.account}/{dev.settings.region}"
 
 
-@pytest.mark.parametrize("part", ["foundation", "roles"])
+@pytest.mark.parametrize("part", ["foundation", "roles", "edge"])
 def test_a_stack_of_prod_is_protected_from_deletion_and_one_of_dev_is_not(dev, prod, part):
     for stacks, protected in ((dev, False), (prod, True)):
         properties = stack_in_assembly(stacks, part)["properties"]
         assert properties.get("terminationProtection", False) is protected
 
 
-@pytest.mark.parametrize("part", ["foundation", "roles", "identity"])
+@pytest.mark.parametrize("part", ["foundation", "roles", "edge", "identity"])
 def test_a_stack_says_what_it_holds(dev, part):
     assert dev.templates[part]["Description"].startswith("slm-edge-dev: ")
 
@@ -99,7 +104,7 @@ def test_cfn_lint_finds_nothing(synthesized, tmp_path: Path):
     network = {"subnets": ["subnet-0a"], "security_groups": ["sg-0b"]}
     stacks = synthesized("dev", identity=people, network=network)
     templates = sorted(str(path) for path in stacks.folder.glob("*.template.json"))
-    assert len(templates) == 3
+    assert len(templates) == 4
     done = subprocess.run(
         [str(Path(sys.executable).with_name("cfn-lint")), *templates],
         capture_output=True,

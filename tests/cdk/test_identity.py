@@ -270,7 +270,9 @@ def test_those_who_do_not_work_with_data_do_not_read_it(dev, who):
     for purpose in dev.settings.buckets:
         assert not person.touches("s3:GetObject", purpose)
         assert not person.touches("s3:PutObject", purpose)
-    assert not person.uses_key("kms:Decrypt")
+    for step in ("PrepareData", "TrainModel", "EvaluateModel"):
+        assert not person.touches("s3:GetObject", "pipeline", f"executions/e1/{step}/output/a")
+    assert person.uses_key("kms:Decrypt") is (who == PLATFORM)  # of the packages
 
 
 def test_an_auditor_reads_configuration_policies_and_trails(dev):
@@ -320,8 +322,56 @@ def test_nobody_passes_a_role_or_touches_iam_or_another_projects_key_and_buckets
     assert not person.may("s3:GetObject", "arn:aws:s3:::somebody-elses/a")
 
 
+IOT = f"arn:aws:iot:eu-west-1:{ACCOUNT}"
+GREENGRASS = f"arn:aws:greengrass:eu-west-1:{ACCOUNT}"
+COMPONENT = f"{GREENGRASS}:components:slm.edge.IntentModel"
+
+
+@pytest.mark.parametrize("who", PERMISSION_SETS)
+def test_only_a_platform_engineer_provisions_devices_and_deploys_to_the_two_groups(dev, who):
+    person = Person(dev, who)
+    for action, resource in [
+        ("iot:CreateThing", f"{IOT}:thing/kitchen-1"),
+        ("iot:CreateCertificateFromCsr", "*"),
+        ("iot:AttachPolicy", f"{IOT}:cert/abc"),
+        ("iot:AddThingToThingGroup", f"{IOT}:thinggroup/slm-edge-dev-canary"),
+        ("iot:CreateJob", f"{IOT}:thinggroup/slm-edge-dev"),
+        ("greengrass:CreateComponentVersion", COMPONENT),
+        ("greengrass:CreateDeployment", "*"),
+    ]:
+        assert person.may(action, resource) is (who == PLATFORM), action
+
+
+def test_a_platform_engineer_reaches_no_other_projects_groups_components_or_policies(dev):
+    person = Person(dev, PLATFORM)
+    for action, resource in [
+        ("iot:AddThingToThingGroup", f"{IOT}:thinggroup/another"),
+        ("iot:CreateJob", f"{IOT}:thinggroup/another"),
+        ("iot:AttachPolicy", f"{IOT}:thinggroup/slm-edge-dev"),
+        ("iot:CreatePolicyVersion", f"{IOT}:policy/slm-edge-dev-device"),
+        ("iot:UpdateRoleAlias", f"{IOT}:rolealias/slm-edge-dev-device"),
+        ("iot:Publish", f"{IOT}:topic/slm/kitchen-1/requests"),
+        ("greengrass:CreateComponentVersion", f"{GREENGRASS}:components:another"),
+        ("greengrass:DeleteComponent", f"{COMPONENT}:versions:1.0.1"),
+    ]:
+        assert not person.may(action, resource), action
+
+
+def test_a_platform_engineer_publishes_components_reads_packages_and_signs_nothing(dev):
+    person = Person(dev, PLATFORM)
+    assert person.touches("s3:PutObject", "deployments", "components/a/1.0.1/a.zip")
+    assert not person.touches("s3:PutObject", "deployments", "pushed/e1/a.zip")
+    assert person.touches("s3:GetObject", "pipeline", "executions/e1/PackageComponent/output/a.zip")
+    signing = dev.settings.signing_alias
+    assert person.uses_key("kms:GetPublicKey", alias=signing)
+    assert not person.uses_key("kms:Sign", alias=signing)
+    assert not person.uses_key("kms:Decrypt", alias=signing)
+    assert person.uses_key("kms:GenerateDataKey")
+
+
 def test_the_platform_engineer_looks_at_what_failed(dev):
     queue = f"arn:aws:sqs:eu-west-1:{ACCOUNT}:slm-edge-dev-retraining-dead-letters"
-    assert Person(dev, PLATFORM).may("sqs:ReceiveMessage", queue)
+    for one in (queue, queue.replace("retraining", "telemetry")):
+        assert Person(dev, PLATFORM).may("sqs:ReceiveMessage", one)
     assert Person(dev, PLATFORM).uses_key("kms:Decrypt", service="sqs")
     assert not Person(dev, SCIENTIST).may("sqs:ReceiveMessage", queue)

@@ -127,7 +127,7 @@ def test_the_rule_may_call_the_function_and_fill_the_queue(whole: Synthesized) -
     permission = whole.only("AWS::Lambda::Permission")
     assert permission["Principal"] == "events.amazonaws.com"
     assert "SourceArn" in permission
-    statements = whole.only("AWS::SQS::QueuePolicy")["PolicyDocument"]["Statement"]
+    statements = whole.only("AWS::SQS::QueuePolicy", "training")["PolicyDocument"]["Statement"]
     [fill] = [one for one in statements if one["Effect"] == "Allow"]
     assert fill["Principal"] == {"Service": "events.amazonaws.com"}
     assert "aws:SourceArn" in fill["Condition"]["ArnEquals"]
@@ -239,18 +239,18 @@ def test_the_schedules_role_may_start_the_pipeline_and_keep_what_failed(
 def test_the_queue_is_encrypted_with_our_key_and_reached_over_tls_alone(
     whole: Synthesized,
 ) -> None:
-    queue = resolve(whole.only("AWS::SQS::Queue"), whole.names)
+    queue = resolve(whole.only("AWS::SQS::Queue", "training"), whole.names)
     assert queue["KmsMasterKeyId"] == whole.key_arn
     assert queue["QueueName"] == whole.settings.dead_letter_queue
     assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
-    statements = whole.only("AWS::SQS::QueuePolicy")["PolicyDocument"]["Statement"]
+    statements = whole.only("AWS::SQS::QueuePolicy", "training")["PolicyDocument"]["Statement"]
     [denied] = [one for one in statements if one["Effect"] == "Deny"]
     assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     assert denied["Action"] == "sqs:*"
 
 
 def test_an_event_that_waits_in_the_queue_is_told_to_the_alert_topic(whole: Synthesized) -> None:
-    alarm = whole.only("AWS::CloudWatch::Alarm")
+    alarm = whole.only("AWS::CloudWatch::Alarm", "training")
     assert alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
     assert alarm["Threshold"] == 1
     assert alarm["AlarmActions"] == [whole.settings.alert_topic_arn]
@@ -290,7 +290,7 @@ def test_with_neither_new_data_nor_a_schedule_there_is_nothing_that_retrains(
 ) -> None:
     off = synthesized("dev", whole=True, retraining={"on_new_data": False})
     for kind in ("Lambda::Function", "SQS::Queue", "Scheduler::ScheduleGroup", "Logs::LogGroup"):
-        assert not off.resources(f"AWS::{kind}")
+        assert not off.resources(f"AWS::{kind}", "training")
     names = {one["Properties"]["Name"] for one in off.resources("AWS::Events::Rule").values()}
     assert names == {"slm-edge-dev-execution-failed"}
 
