@@ -42,7 +42,7 @@ def parameters(settings: Settings) -> tuple[Parameter, ...]:
         Parameter("FineTuning", "lora", "What is trained", ("lora", "qlora", "full")),
         Parameter("Epochs", 4, "Passes over the data, at most; training may stop earlier"),
         Parameter("LearningRate", 0.0, "Peak rate of the encoder; 0 takes what suits FineTuning"),
-        Parameter("BatchSize", 32, "Utterances a step"),
+        Parameter("BatchSize", 16, "Utterances a step"),
         Parameter("LoraRank", 16, "Rank of the adapter"),
         Parameter("MaxLength", 64, "Tokens an utterance is cut to"),
         Parameter("Seed", 0, "Of the splits, the training and the tests"),

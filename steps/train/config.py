@@ -47,7 +47,7 @@ class TrainingConfig:
     head_learning_rate: float = 1e-2
     """Peak rate of the head, which starts from class centroids."""
 
-    batch_size: int = 32
+    batch_size: int = 16
     """Utterances in one optimizer step, over all processes and accumulated parts: neither more
     processes nor more parts change the result."""
 
