@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pipeline.cli import cloud
+from pipeline.cli import cloud, fleet
 from pipeline.local.errors import PipelineError, UsageError
 from pipeline.settings import SettingsError
 
@@ -22,6 +22,7 @@ FAILED, USAGE, STOPPED = 1, 2, 130
 
 _EXTRAS = {
     "boto3": "local",
+    "cryptography": "edge",
     "jinja2": "local",
     "sagemaker": "local",
     "numpy": "edge",
@@ -263,3 +264,4 @@ def _imported(done: Any) -> None:
 
 
 cloud.add_to(app)
+fleet.add_to(app)

@@ -56,7 +56,7 @@ def check(env: Environment = "dev", endpoint_url: Endpoint = None) -> None:
     from pipeline.cloud import checking
 
     problems = 0
-    for one in checking.checks(_account(env, endpoint_url)):
+    for one in checking.checks(open_account(env, endpoint_url)):
         typer.echo(f"{'no ' if one.problem else 'yes'}  {one.what}")
         if one.problem:
             problems += 1
@@ -84,7 +84,7 @@ def start(
     from pipeline.cloud import costs, starting
     from pipeline.cloud.session import CloudError
 
-    account = _account(env, endpoint_url)
+    account = open_account(env, endpoint_url)
     plan = starting.plan(account, sources.parameter_values(params, set_ or ()))
     cost = costs.execution_cost(plan.definition, plan.values)
     account_showing.print_estimate(cost, env)
@@ -111,7 +111,7 @@ def watch(
     from pipeline.cli import account_showing
     from pipeline.cloud import deployed
 
-    account = _account(env, endpoint_url)
+    account = open_account(env, endpoint_url)
     arn = deployed.execution_arn(account, execution)
     status = account_showing.watch(account, arn, env)
     raise typer.Exit(_EXIT.get(status, 1))
@@ -130,7 +130,7 @@ def push(
     from pipeline.cloud import pushing
 
     run = pushing.choose(home, execution)
-    pushed = pushing.push(_account(env, endpoint_url), run, _say)
+    pushed = pushing.push(open_account(env, endpoint_url), run, _say)
     if not pushed.new:
         typer.echo(
             f"Execution {run.execution.id} was pushed before, as version {pushed.version}, "
@@ -152,7 +152,7 @@ def approve(
     from pipeline.cli import account_showing
     from pipeline.cloud import approving
 
-    account = _account(env, endpoint_url)
+    account = open_account(env, endpoint_url)
     found = approving.find(account, version)
     account_showing.print_version(found, approving.champion(account))
     approving.check_approval(found)
@@ -173,7 +173,7 @@ def reject(
 
     if not reason.strip():
         raise UsageError("--reason is empty: say why the version is rejected.")
-    account = _account(env, endpoint_url)
+    account = open_account(env, endpoint_url)
     found = approving.find(account, version)
     account_showing.print_version(found, approving.champion(account))
     approving.check_rejection(found)
@@ -193,7 +193,7 @@ def upload(
     from pipeline.cli import account_showing
     from pipeline.cloud import uploading
 
-    account = _account(env, endpoint_url)
+    account = open_account(env, endpoint_url)
     done = uploading.upload(account, folder, name, _say)
     if not done.new:
         typer.echo(f"{done.address} is this very dataset already: nothing was uploaded.")
@@ -242,7 +242,7 @@ def _minutes(
     from pipeline.local import UsageError, runs
 
     if durations is Durations.cloud:
-        execution, minutes = measured.of_cloud(_account(env, endpoint_url))
+        execution, minutes = measured.of_cloud(open_account(env, endpoint_url))
         return f"of execution {execution} in the account", minutes
     if durations is not Durations.assumed:
         for run in runs.list_executions(home):
@@ -254,7 +254,12 @@ def _minutes(
     return "assumed", {}
 
 
-def _account(env: str, endpoint_url: str | None) -> Account:
+def open_account(env: str, endpoint_url: str | None) -> Account:
+    """The account of an environment.
+
+    Raises:
+        UsageError: The environment is this machine.
+    """
     from pipeline.cloud.session import Account
     from pipeline.local.errors import UsageError
     from pipeline.settings import Settings
