@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -81,12 +81,13 @@ def _predict(options: argparse.Namespace) -> int:
     from edge.classifier import IntentClassifier
 
     classifier = IntentClassifier.load(options.model, threads=options.threads)
-    for text in options.texts or _lines():
+    texts: Iterable[str] = options.texts or _lines()
+    for text in texts:
         print(json.dumps(classifier.predict(text, options.top_k).to_json()), flush=True)
     return 0
 
 
-def _lines() -> Any:
+def _lines() -> Iterator[str]:
     # what is not UTF-8 becomes half surrogates, which the classifier refuses in a sentence
     for line in sys.stdin.buffer:
         text = line.decode("utf-8", "surrogateescape")
@@ -109,9 +110,9 @@ def _serve(options: argparse.Namespace) -> int:
         from edge.updates.supervisor import serve as supervise  # pyright: ignore
 
         return supervise(options.root, config=options.config, listen=options.listen)  # pyright: ignore
-    from edge.service.serve import serve
+    from edge.service.serve import serve  # pyright: ignore
 
-    return serve(options.model, config=options.config, listen=options.listen)
+    return serve(options.model, config=options.config, listen=options.listen)  # pyright: ignore
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def test_a_device_without_the_file_has_the_defaults(
     monkeypatch.setattr(module, "DEFAULT", tmp_path / "config.toml")
     assert Settings.read() == Settings() == Settings.read(tmp_path / "config.toml")
     assert Settings.parse({"telemetry": {"folder": ""}}).telemetry.folder is None
-    with pytest.raises(SettingsError, match="There is no configuration file .*other"):
+    with pytest.raises(SettingsError, match=r"There is no configuration file .*other"):
         Settings.read(tmp_path / "other.toml")
 
 
