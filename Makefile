@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CDK := node_modules/.bin/cdk
+WHEELS := build/wheels/.ready
 # two model processes side by side, one thread each, are faster than one with two
 WORKERS ?= 2
 
@@ -14,11 +15,12 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_OFFLINE ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check lint typecheck synth diagram test-infra bench build images all clean
+.PHONY: help setup wheels demo test check lint typecheck synth diagram test-infra bench build images all clean
 
 help:
 	@echo "make demo        train, gate, register, compile and package the sample's classifier (2 minutes)"
 	@echo "make test        every test"
+	@echo "make wheels      fetch what the component installs on a device, into build/wheels/"
 	@echo "make check       lint and typecheck"
 	@echo "make lint        ruff and the layers between packages"
 	@echo "make typecheck   pyright"
@@ -43,12 +45,19 @@ $(CDK): package.json $(READY)
 	@npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error
 	@touch $(CDK)
 
-setup: $(READY) $(CDK)
+$(WHEELS): edge/requirements.txt $(READY)
+	@$(BIN)/python -m steps.package.wheels build/wheels
+	@touch $(WHEELS)
 
-demo: $(READY)
+setup: $(READY) $(CDK) $(WHEELS)
+
+# what the component carries for a device without an index to install from
+wheels: $(WHEELS)
+
+demo: $(READY) $(WHEELS)
 	$(BIN)/slm run
 
-test: $(READY) $(CDK)
+test: $(READY) $(CDK) $(WHEELS)
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=
 	$(BIN)/python -m coverage report --fail-under=90

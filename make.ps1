@@ -7,6 +7,7 @@ $Venv = ".venv"
 $Bin = Join-Path $Venv "Scripts"
 $Ready = Join-Path $Venv ".ready"
 $Cdk = "node_modules/.bin/cdk.cmd"
+$Wheels = "build/wheels/.ready"
 $Workers = if ($env:WORKERS) { $env:WORKERS } else { "2" }
 if (-not $env:HF_HUB_OFFLINE) { $env:HF_HUB_OFFLINE = "1" }
 $env:PIP_DISABLE_PIP_VERSION_CHECK = "1"
@@ -40,12 +41,21 @@ function Invoke-CdkSetup {
     (Get-Item $Cdk).LastWriteTime = Get-Date
 }
 
+function Invoke-Wheels {
+    Invoke-Setup
+    if ((Test-Path $Wheels) -and (Get-Item $Wheels).LastWriteTime -ge (Get-Item edge/requirements.txt).LastWriteTime) { return }
+    Invoke-Tool python @("-m", "steps.package.wheels", "build/wheels")
+    New-Item -ItemType File -Force $Wheels | Out-Null
+}
+
 function Invoke-Target([string]$Name) {
     switch ($Name) {
-        "setup" { Invoke-CdkSetup }
-        "demo" { Invoke-Setup; Invoke-Tool slm @("run") }
+        "setup" { Invoke-CdkSetup; Invoke-Wheels }
+        "wheels" { Invoke-Wheels }
+        "demo" { Invoke-Wheels; Invoke-Tool slm @("run") }
         "test" {
             Invoke-CdkSetup
+            Invoke-Wheels
             Invoke-Tool python @("-m", "coverage", "erase")
             Invoke-Tool python @("-m", "pytest", "-n", $Workers, "--dist", "loadfile", "--no-loadscope-reorder", "--cov", "--cov-report=")
             Invoke-Tool python @("-m", "coverage", "report", "--fail-under=90")
@@ -77,7 +87,7 @@ function Invoke-Target([string]$Name) {
                 if (Test-Path $path) { Remove-Item -Recurse -Force $path }
             }
         }
-        "help" { Write-Host "targets: setup demo test check lint typecheck synth diagram test-infra bench build images all clean" }
+        "help" { Write-Host "targets: setup wheels demo test check lint typecheck synth diagram test-infra bench build images all clean" }
         default { Write-Error "no target '$Name': run ./make.ps1 help" }
     }
 }

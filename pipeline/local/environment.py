@@ -2,7 +2,8 @@
 
 Passed on from the runner's environment: how to find programs and temporary space, how many
 threads and which accelerator to use, Hugging Face's settings, certificates and proxies (a hub may
-lie behind them), and coverage's. ``AWS_*`` only where an endpoint is given. Nothing else.
+lie behind them), ``SLM_WHEELS``, and coverage's. ``AWS_*`` only where an endpoint is given. Nothing
+else. Without an endpoint the laptop's key signs in place of the account's.
 """
 
 from __future__ import annotations
@@ -16,20 +17,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.local.describe import job_arn
+from pipeline.local.signing import signing_key
 
 _PASSED_ON = (
     *("PATH", "HOME", "LANG", "LC_*", "TZ", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT"),
     *("OMP_*", "MKL_*", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH"),
-    *("HF_*", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
+    *("HF_*", "SLM_WHEELS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
     *("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"),
 )
 _OF_THIS_MACHINE = (
     *("PATH", "HOME", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "LD_LIBRARY_PATH"),
-    *("HF_HOME", "HF_*_CACHE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "COVERAGE_*"),
+    *("HF_HOME", "HF_*_CACHE", "SLM_WHEELS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "COVERAGE_*"),
     *("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE"),
 )
 """Paths that mean nothing in a container: passed on to processes only."""
+
+_SIGNING_KEY = "SLM_SIGNING_KEY"
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,9 @@ def job_environment(
     if surroundings.endpoint_url is None:
         environment["SLM_REGISTRY"] = "mlflow"
         environment["MLFLOW_TRACKING_URI"] = surroundings.tracking_uri
+        if environment.get(_SIGNING_KEY):
+            # the definition names the account's key, which only an account has
+            environment[_SIGNING_KEY] = f"file:{signing_key(surroundings.home)}"
     else:
         environment["SLM_REGISTRY"] = "sagemaker"
         environment["AWS_ENDPOINT_URL"] = surroundings.endpoint_url

@@ -20,8 +20,9 @@ from typing import Any
 from edge.classifier import IntentClassifier, ModelError
 from edge.folder import MODEL, RECORD, RULE, TOKENIZER
 from steps.archive import model_folder
-from steps.compile import latency, parity
+from steps.compile import latency, parity, selftest
 from steps.compile.config import CompileConfig, CompilePaths
+from steps.compile.selftest import SELFTEST
 from steps.contract import StepError, read_json, write_json
 from steps.registry import open_registry
 
@@ -122,7 +123,8 @@ def _compile(
 def _score(
     full: Path, small: Path, reference: parity.Reference, threshold: float, bounds: parity.Bounds
 ) -> dict[str, Any]:
-    """Parity with and without the help of VNNI, and latency, of the two compiled folders."""
+    """Parity with and without the help of VNNI, latency of the two compiled folders, and the
+    device's self-test, which goes beside the model."""
     try:
         compiled = IntentClassifier.load(small)
         precise = IntentClassifier.load(small, precise=True)
@@ -131,6 +133,8 @@ def _score(
         raise StepError(f"The compiled model cannot be loaded: {error}") from None
     found = parity.score(compiled, reference)
     exact = parity.score(precise, reference)
+    questions = selftest.build(compiled, found, reference, threshold)
+    write_json(small / SELFTEST, questions)
     return {
         "parity": parity.judge(parity.figures(found, reference, threshold), bounds),
         # the session's precision option: what x86 without VNNI computes when it must not saturate
@@ -152,7 +156,7 @@ def _publish(source: Path, target: Path) -> dict[str, dict[str, Any]]:
     """Copy the finished files to ``target``; returns their hashes and sizes."""
     files: dict[str, dict[str, Any]] = {}
     target.mkdir(parents=True, exist_ok=True)
-    for name in (MODEL, TOKENIZER, RULE):
+    for name in (MODEL, TOKENIZER, RULE, SELFTEST):
         partial = target / f".{name}.partial"
         shutil.copyfile(source / name, partial)
         with partial.open("rb") as file:

@@ -1,12 +1,14 @@
 """Runs the step in its container: ``python -m steps.package [arguments]``.
 
-Reads the inputs ``compiled`` and ``registration`` and writes the output ``package``: the
-component's zip, ``recipe.json``, ``manifest.json`` and ``package.json``.
+Reads the inputs ``compiled`` and ``registration`` and writes the output ``package``: a zip for each
+architecture, ``recipe.json``, ``manifest.json``, ``package.json`` and, where ``SLM_SIGNING_KEY``
+names a key, ``manifest.sig``. Wheels come from the folder ``SLM_WHEELS``.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 
 from steps.contract import ProcessingPaths, run_step
 
@@ -23,7 +25,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--artifact-prefix",
         default=defaults.artifact_prefix,
-        help="s3://BUCKET/PREFIX where the zip will lie",
+        help="s3://BUCKET/PREFIX where the artifacts will lie",
     )
     return parser.parse_args(arguments)
 
@@ -32,15 +34,28 @@ def main() -> None:
     """Map the container's folders and arguments to the step's function."""
     given = parse()
 
-    from steps.package.config import PackageConfig, PackagePaths
+    from steps.package.config import PackageConfig, PackagePaths, requirements_file, wheels_folder
     from steps.package.job import package
+    from steps.package.signing import SIGNING_KEY_VARIABLE
 
     job = ProcessingPaths()
-    paths = PackagePaths(job.input("compiled"), job.input("registration"), job.output("package"))
-    summary = package(paths, PackageConfig(**vars(given)))
+    paths = PackagePaths(
+        job.input("compiled"),
+        job.input("registration"),
+        job.output("package"),
+        wheels_folder(),
+        requirements_file(),
+    )
+    key = os.environ.get(SIGNING_KEY_VARIABLE, "").strip()
+    summary = package(paths, PackageConfig(**vars(given), signing_key=key))
+    sizes = ", ".join(
+        f"{name} {archive['bytes'] / 1e6:.1f} MB" for name, archive in summary["archives"].items()
+    )
+    signature = summary["signature"]
+    signed = f"signed by {signature['key'][:16]}" if signature else "not signed"
     print(
-        f"package: {summary['name']} {summary['version']}, {summary['files']} files, "
-        f"{summary['bytes'] / 1e6:.1f} MB, sha256 {summary['sha256']}",
+        f"package: {summary['name']} {summary['version']}, {summary['files']} files, {sizes}, "
+        f"{signed}",
         flush=True,
     )
 

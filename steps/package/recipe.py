@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from steps.package.config import PackageConfig
+from steps.package.config import PYTHON, PackageConfig
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "aarch64"}
 """Greengrass's names (never ``arm64``) of the architectures that wheels are made for."""
@@ -92,7 +92,6 @@ class Contents:
     version: str
     requirements_sha256: str
     """The environment on the device is named after it, so that the next version may share it."""
-    python: str = "3.11"
     wheels: bool = True
     """Whether the zips carry them; if not, pip takes them from its index, by hash."""
     signed: bool = True
@@ -140,7 +139,7 @@ def _manifest(config: PackageConfig, contents: Contents, architecture: str) -> d
         "@ARCHIVE@": archive,
         "@ARCHITECTURE@": architecture,
         "@VENV@": environment_name(contents.requirements_sha256),
-        "@PYTHON@": contents.python,
+        "@PYTHON@": PYTHON,
     }
     uri = artifact_uri(config, contents.version, f"{archive}.zip")
     artifacts = [{"Uri": uri, "Unarchive": "ZIP"}]

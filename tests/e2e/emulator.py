@@ -59,6 +59,9 @@ def mend() -> None:
     from moto.cloudformation.models import CloudFormationBackend
     from moto.kms.models import Key
 
+    from tests.moto_server import sign_digests_as_they_are
+
+    sign_digests_as_they_are()
     make = Key.create_from_cloudformation_json
 
     def make_as_the_api(name: str, template: Any, *arguments: Any, **options: Any) -> Any:

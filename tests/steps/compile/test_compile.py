@@ -35,7 +35,7 @@ def test_the_record_has_what_the_gate_the_report_and_the_device_read(
 ) -> None:
     record = read_json(tiny_compiled / "compilation.json")
     assert {path.name for path in tiny_compiled.iterdir()} == {
-        "model.onnx", "tokenizer.json", "intents.json", "compilation.json",
+        "model.onnx", "tokenizer.json", "intents.json", "selftest.json", "compilation.json",
     }  # fmt: skip
     for name, entry in record["files"].items():
         data = (tiny_compiled / name).read_bytes()

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
+import os
 import shutil
+import stat
 import subprocess
 import sys
 import zipfile
@@ -15,81 +16,142 @@ import pytest
 
 from steps.contract import StepError
 from steps.package.__main__ import main, parse
-from steps.package.config import PackageConfig, PackagePaths
+from steps.package.config import PackageConfig, PackagePaths, requirements_file, wheels_folder
 from steps.package.job import package
-from steps.package.recipe import build_recipe
-from tests.compiled import write_registration
+from tests.steps.package.conftest import CONFIG
 
-CONFIG = PackageConfig("com.example.Intents", "Example", "s3://deployments/dev/components")
-
-
-@pytest.fixture(scope="module")
-def packaged(tiny_compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("package")
-    package(
-        PackagePaths(tiny_compiled, write_registration(root / "registration"), root / "package"),
-        CONFIG,
-    )
-    return root / "package"
+ZIPS = ("com.example.Intents-x86_64.zip", "com.example.Intents-aarch64.zip")
 
 
-@pytest.fixture
-def paths(tiny_compiled: Path, tmp_path: Path) -> PackagePaths:
-    """Folders that a test may damage."""
-    compiled = Path(shutil.copytree(tiny_compiled, tmp_path / "compiled"))
-    registration = write_registration(tmp_path / "registration")
-    return PackagePaths(compiled, registration, tmp_path / "package")
+def contents(archive: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(archive) as zipped:
+        assert zipped.testzip() is None
+        return {name: zipped.read(name) for name in zipped.namelist()}
 
 
 def test_the_same_inputs_give_the_same_bytes(packaged: Path, paths: PackagePaths) -> None:
+    """Under another clock, mask, locale, time zone and order of files."""
+    program = (
+        "import os, sys, time; os.umask(0o077); listdir = os.scandir\n"
+        "time.time = lambda: 4102444800.0; time.time_ns = lambda: 4102444800 * 10**9\n"
+        "from pathlib import Path\n"
+        "glob, rglob = Path.glob, Path.rglob\n"
+        "Path.glob = lambda self, pattern: reversed(list(glob(self, pattern)))\n"
+        "Path.rglob = lambda self, pattern: reversed(list(rglob(self, pattern)))\n"
+        "from steps.package.config import PackagePaths\n"
+        "from steps.package.job import package\n"
+        "from tests.steps.package.conftest import CONFIG\n"
+        "package(PackagePaths(*map(Path, sys.argv[1:])), CONFIG)\n"
+    )
     for path in paths.compiled.iterdir():
-        path.touch()
+        os.utime(path, (0, 0))
     (paths.compiled / "model.onnx").chmod(0o600)
-    package(paths, CONFIG)
+    given = (paths.compiled, paths.registration, paths.output, paths.wheels, paths.requirements)
+    environment = {"LC_ALL": "tr_TR.UTF-8", "TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "7"}
+    subprocess.run(
+        [sys.executable, "-c", program, *given], env={**os.environ, **environment}, check=True
+    )
+    assert {path.name for path in packaged.iterdir()} == {
+        *ZIPS, "manifest.json", "package.json", "recipe.json",
+    }  # fmt: skip
     for path in packaged.iterdir():
         assert (paths.output / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_what_was_timed_does_not_reach_the_component(packaged: Path, paths: PackagePaths) -> None:
-    path = paths.compiled / "compilation.json"
-    record = json.loads(path.read_text())
-    path.write_text(json.dumps({**record, "latency": {}, "neo": {"seconds": 3}}))
+    change_record(paths, latency={}, neo={"seconds": 3})
     package(paths, CONFIG)
-    name = "com.example.Intents.zip"
-    assert (paths.output / name).read_bytes() == (packaged / name).read_bytes()
+    for name in ZIPS:
+        assert (paths.output / name).read_bytes() == (packaged / name).read_bytes()
 
 
-def test_the_manifest_has_every_file_of_the_zip_but_itself(packaged: Path) -> None:
+def test_the_manifest_has_every_file_of_both_zips_but_itself(packaged: Path) -> None:
+    text = (packaged / "manifest.json").read_bytes()
+    manifest = json.loads(text)
+    found: dict[str, Any] = {}
+    for archive, architecture in zip(ZIPS, ("x86_64", "aarch64"), strict=True):
+        files = contents(packaged / archive)
+        assert files.pop("manifest.json") == text
+        assert {name.split("/")[1] for name in files if name.startswith("wheels/")} == {
+            architecture
+        }
+        for name, data in files.items():
+            own = {"architecture": architecture} if name.startswith("wheels/") else {}
+            described = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), **own}
+            assert found.setdefault(name, described) == described
+    assert manifest["files"] == found
+    assert {
+        "edge/classifier.py", "edge/cli.py", "requirements.txt", "model/compilation.json",
+        "model/intents.json", "model/model.onnx", "model/selftest.json", "model/tokenizer.json",
+    } < set(found)  # fmt: skip
+
+
+def test_the_manifest_says_what_the_component_is_and_needs(packaged: Path) -> None:
     manifest = json.loads((packaged / "manifest.json").read_text())
-    with zipfile.ZipFile(packaged / "com.example.Intents.zip") as archive:
-        assert archive.testzip() is None
-        contents = {name: archive.read(name) for name in archive.namelist()}
-        assert {info.external_attr >> 16 for info in archive.infolist()} == {0o100644}
-    assert contents.pop("manifest.json") == (packaged / "manifest.json").read_bytes()
-    assert list(contents) == sorted(contents)
-    assert manifest["files"] == {
-        name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-        for name, data in contents.items()
+    del manifest["files"]
+    requires = manifest.pop("requires")
+    assert manifest == {
+        "format": 2,
+        "component": "com.example.Intents",
+        "version": "1.0.7",
+        "model_version": "7",
+        "python": "3.11",
+        "architectures": ["aarch64", "x86_64"],
     }
-    assert {"edge/classifier.py", "model/model.onnx", "requirements.txt"} < set(contents)
-    assert (manifest["version"], manifest["model_version"]) == ("1.0.7", "7")
+    assert {"numpy", "onnxruntime", "tokenizers", "cryptography", "uvicorn"} < set(requires)
 
 
-def test_the_summary_describes_the_zip(packaged: Path) -> None:
+def test_wheels_are_stored_and_all_else_is_deflated(packaged: Path) -> None:
+    with zipfile.ZipFile(packaged / ZIPS[0]) as archive:
+        infos = archive.infolist()
+    assert [info.filename for info in infos] == sorted(info.filename for info in infos)
+    for info in infos:
+        stored = info.filename.endswith(".whl")
+        assert info.compress_type == (zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED)
+        assert info.external_attr >> 16 == stat.S_IFREG | 0o644
+        assert info.date_time == (1980, 1, 1, 0, 0, 0)
+
+
+def test_every_file_of_the_runtime_is_packed(packaged: Path, repository: Path) -> None:
+    folder = repository / "edge"
+    source = {
+        path.relative_to(repository).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    packed = {name for name in contents(packaged / ZIPS[0]) if name.startswith("edge/")}
+    assert source - packed == {"edge/requirements.txt"}  # it stands at the top
+
+
+def test_the_device_keeps_of_the_record_what_it_needs(packaged: Path) -> None:
+    record = json.loads(contents(packaged / ZIPS[0])["model/compilation.json"])
+    assert set(record) == {"files", "int8", "model_version", "parity"}
+    assert set(record["files"]) == {
+        "intents.json", "model.onnx", "selftest.json", "tokenizer.json",
+    }  # fmt: skip
+
+
+def test_the_summary_describes_the_zips(packaged: Path) -> None:
     summary = json.loads((packaged / "package.json").read_text())
-    data = (packaged / summary["zip"]).read_bytes()
-    assert summary["sha256"] == hashlib.sha256(data).hexdigest()
-    assert summary["bytes"] == len(data)
+    for architecture, archive in summary["archives"].items():
+        data = (packaged / archive["zip"]).read_bytes()
+        assert archive["zip"] == f"com.example.Intents-{architecture}.zip"
+        assert archive["sha256"] == hashlib.sha256(data).hexdigest()
+        assert archive["bytes"] == len(data)
+    manifest = (packaged / "manifest.json").read_bytes()
+    assert summary["manifest_sha256"] == hashlib.sha256(manifest).hexdigest()
+    assert summary["files"] == len(json.loads(manifest)["files"]) + 1
     assert (summary["name"], summary["version"]) == ("com.example.Intents", "1.0.7")
+    assert (summary["wheels"], summary["signature"]) == (True, None)
 
 
 def test_the_zip_works_alone_in_an_empty_folder(packaged: Path, tmp_path: Path) -> None:
-    with zipfile.ZipFile(packaged / "com.example.Intents.zip") as archive:
+    with zipfile.ZipFile(packaged / ZIPS[0]) as archive:
         archive.extractall(tmp_path)
     # -I: neither the environment nor the working folder may help
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "import runpy; sys.argv = ['edge', 'play some jazz']\n"
+        "import runpy; sys.argv = ['edge', 'predict', 'play some jazz']\n"
         "import edge; assert edge.__file__.startswith(sys.path[0]), edge.__file__\n"
         "try: runpy.run_module('edge', run_name='__main__')\n"
         "finally: assert not {'torch', 'steps', 'pipeline', 'boto3'} & set(sys.modules)\n"
@@ -104,99 +166,32 @@ def test_the_zip_works_alone_in_an_empty_folder(packaged: Path, tmp_path: Path) 
     assert len(answer["top"]) == 3
 
 
-def test_the_requirements_are_the_versions_that_were_measured(packaged: Path) -> None:
-    import numpy
-    import onnxruntime
-    import tokenizers
-
-    with zipfile.ZipFile(packaged / "com.example.Intents.zip") as archive:
-        lines = archive.read("requirements.txt").decode().splitlines()
-    assert lines == [
-        f"numpy=={numpy.__version__}",
-        f"onnxruntime=={onnxruntime.__version__}",
-        f"tokenizers=={tokenizers.__version__}",
-    ]
+def test_the_requirements_have_one_line_with_hashes_for_each_distribution(packaged: Path) -> None:
+    lines = contents(packaged / ZIPS[0])["requirements.txt"].decode().splitlines()
+    manifest = json.loads((packaged / "manifest.json").read_text())
+    wheels = {f["sha256"] for name, f in manifest["files"].items() if name.startswith("wheels/")}
+    assert dict(line.split(" ")[0].split("==") for line in lines) == manifest["requires"]
+    hashes = {word.removeprefix("--hash=sha256:") for line in lines for word in line.split()[1:]}
+    assert hashes == wheels
 
 
-# Spelling as in AWS's component recipe reference; nucleus lite compares case
-TOP = {
-    "RecipeFormatVersion", "ComponentName", "ComponentVersion", "ComponentType",
-    "ComponentDescription", "ComponentPublisher", "Manifests",
-}  # fmt: skip
-VARIABLES = {"artifacts:decompressedPath", "work:path"}
+def test_without_wheels_the_component_has_none_and_says_so(
+    paths: PackagePaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(paths.wheels / "x86_64")
+    lacking = replace(paths, wheels=paths.output / "none")
+    summary = package(lacking, CONFIG)
+    assert summary["wheels"] is False
+    assert "make wheels" in capsys.readouterr().out
+    assert not [name for name in contents(paths.output / ZIPS[0]) if name.endswith(".whl")]
+    recipe = json.loads((paths.output / "recipe.json").read_text())
+    assert "--no-index" not in json.dumps(recipe)
+    assert "--require-hashes" in json.dumps(recipe)
+    with pytest.raises(StepError, match=r"has no wheel of awscrt .* for x86_64: run python -m"):
+        package(paths, CONFIG)
 
 
-def strings(value: Any) -> list[str]:
-    if isinstance(value, dict):
-        return [s for v in value.values() for s in strings(v)]
-    if isinstance(value, list):
-        return [s for v in value for s in strings(v)]
-    return [value] if isinstance(value, str) else []
-
-
-def test_the_recipe_is_one_that_both_nuclei_take(packaged: Path) -> None:
-    recipe = json.loads((packaged / "recipe.json").read_text())
-    assert set(recipe) == TOP
-    assert recipe["RecipeFormatVersion"] == "2020-01-25"
-    assert re.fullmatch(r"\d+\.\d+\.\d+", recipe["ComponentVersion"])
-    architectures = [m["Platform"]["architecture"] for m in recipe["Manifests"]]
-    assert architectures == ["amd64", "aarch64"]
-    for manifest in recipe["Manifests"]:
-        assert set(manifest) == {"Platform", "Lifecycle", "Artifacts"}
-        assert manifest["Platform"]["os"] == "linux"
-        assert manifest["Platform"]["runtime"] == "*"
-        # lite knows no shutdown, recover or Skipif
-        assert set(manifest["Lifecycle"]) == {"install", "run"}
-        assert set(manifest["Lifecycle"]["install"]) == {"Script", "Timeout"}
-        assert set(manifest["Lifecycle"]["run"]) == {"Script"}
-        assert manifest["Artifacts"] == [
-            {
-                "Uri": "s3://deployments/dev/components/com.example.Intents/1.0.7/"
-                "com.example.Intents.zip",
-                "Unarchive": "ZIP",
-            }
-        ]
-    used = {name for s in strings(recipe) for name in re.findall(r"\{([^}]+)\}", s)}
-    assert used == VARIABLES
-
-
-def test_the_recipe_passes_the_service_model_of_greengrass() -> None:
-    import botocore.session
-    from botocore.validate import ParamValidator
-
-    client = botocore.session.get_session().create_client(
-        "greengrassv2", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x"
-    )
-    shape = client.meta.service_model.operation_model("CreateComponentVersion").input_shape
-    recipe = json.dumps(build_recipe(CONFIG, "1.0.7")).encode()
-    assert not ParamValidator().validate({"inlineRecipe": recipe}, shape).has_errors()
-
-
-def test_the_recipes_scripts_run_what_the_zip_holds(packaged: Path, tmp_path: Path) -> None:
-    """The run script as a nucleus would start it, with this interpreter in the place of venv's."""
-    root = tmp_path / "decompressed" / "com.example.Intents"
-    with zipfile.ZipFile(packaged / "com.example.Intents.zip") as archive:
-        archive.extractall(root)
-    work = tmp_path / "work"
-    (work / "venv" / "bin").mkdir(parents=True)
-    (work / "venv" / "bin" / "python").symlink_to(sys.executable)
-    recipe = json.loads((packaged / "recipe.json").read_text())
-    script = recipe["Manifests"][0]["Lifecycle"]["run"]["Script"]
-    script = script.replace("{artifacts:decompressedPath}", str(root.parent))
-    script = script.replace("{work:path}", str(work))
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONSAFEPATH": "1"}
-    # a linked interpreter does not see its environment's packages: name them
-    site = str(Path(pytest.__file__).parent.parent)
-    script = script.replace(f"PYTHONPATH={root}", f"PYTHONPATH={root}:{site}")
-    ended = subprocess.run(
-        ["/bin/sh", "-c", script],
-        cwd=work, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
-    assert json.loads(ended.stdout)["model_version"] == "7"
-
-
-@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "intents.json"])
+@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "intents.json", "selftest.json"])
 def test_a_file_altered_after_compilation_is_refused(paths: PackagePaths, name: str) -> None:
     path = paths.compiled / name
     path.write_bytes(path.read_bytes() + b"\n")
@@ -221,7 +216,9 @@ def change_record(paths: PackagePaths, **changes: Any) -> None:
         ({"parity": {"passed": float("nan"), "message": ""}}, "not as compile and register write"),
         ({"files": {}}, "not as compile and register write"),
         ({"versions": {}}, "does not say which numpy"),
+        ({"versions": None}, "does not say which numpy"),
         ({"versions": {"numpy": "2; rm -rf /"}}, "does not say which numpy"),
+        ({"versions": {"numpy": "2.0.0"}}, "measured with numpy 2.0.0 but the device installs"),
     ],
 )
 def test_a_record_that_does_not_fit_is_refused(
@@ -240,12 +237,11 @@ def test_missing_inputs_are_named(paths: PackagePaths) -> None:
         package(paths, CONFIG)
 
 
-def test_a_local_build_is_pinned_by_its_release(paths: PackagePaths) -> None:
-    versions = {"numpy": "2.4.6", "onnxruntime": "1.32.0+cpu", "tokenizers": "0.23.3"}
-    change_record(paths, versions=versions)
+def test_a_local_build_counts_as_its_release(paths: PackagePaths) -> None:
+    record = json.loads((paths.compiled / "compilation.json").read_text())
+    local = f"{record['versions']['onnxruntime']}+cpu"
+    change_record(paths, versions={**record["versions"], "onnxruntime": local})
     package(paths, CONFIG)
-    with zipfile.ZipFile(paths.output / "com.example.Intents.zip") as archive:
-        assert b"onnxruntime==1.32.0\n" in archive.read("requirements.txt")
 
 
 def test_an_old_signature_does_not_outlive_its_manifest(paths: PackagePaths) -> None:
@@ -270,27 +266,55 @@ def test_a_value_that_greengrass_would_not_take_is_refused(values: dict[str, str
         PackageConfig(**values)
 
 
-def test_the_container_contract_is_kept(
-    paths: PackagePaths,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_a_variable_that_names_no_folder_of_wheels_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("SLM_WHEELS", raising=False)
+    assert wheels_folder().parts[-2:] == ("build", "wheels")
+    monkeypatch.setenv("SLM_WHEELS", str(tmp_path / "nowhere"))
+    with pytest.raises(StepError, match=r"SLM_WHEELS names .*nowhere, which is no folder: run"):
+        wheels_folder()
+
+
+@pytest.fixture
+def job(paths: PackagePaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A job's folder; the real list of what the device needs has no wheels there."""
     inputs = tmp_path / "ml" / "processing" / "input"
     inputs.mkdir(parents=True)
     paths.compiled.rename(inputs / "compiled")
     paths.registration.rename(inputs / "registration")
     monkeypatch.setenv("SLM_ML_ROOT", str(tmp_path / "ml"))
+    monkeypatch.setenv("SLM_WHEELS", str(paths.wheels))
     monkeypatch.setattr(sys, "argv", ["steps.package", "--component-name", "a.b"])
+    config = "steps.package.config.requirements_file"
+    monkeypatch.setattr(config, lambda: paths.requirements)
+    return tmp_path / "ml"
+
+
+def test_the_container_contract_is_kept(
+    job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("SLM_SIGNING_KEY", raising=False)
     main()
-    output = tmp_path / "ml" / "processing" / "output" / "package"
+    output = job / "processing" / "output" / "package"
     assert {p.name for p in output.iterdir()} == {
-        "a.b.zip", "manifest.json", "package.json", "recipe.json",
+        "a.b-x86_64.zip", "a.b-aarch64.zip", "manifest.json", "package.json", "recipe.json",
     }  # fmt: skip
-    assert capsys.readouterr().out.startswith("package: a.b 1.0.7, ")
+    said = capsys.readouterr().out
+    assert said.startswith("package: a.b 1.0.7, ")
+    assert said.endswith(", not signed\n")
 
 
 def test_wrong_usage_ends_with_two() -> None:
     with pytest.raises(SystemExit) as ended:
         parse(["--no-such-argument"])
     assert ended.value.code == 2
+
+
+def test_the_versions_of_the_device_are_those_of_the_repository(repository: Path) -> None:
+    from steps.package.requirements import read_pins
+
+    lines = (repository / "requirements.txt").read_text().splitlines()
+    pinned = dict(line.split(" ")[0].split("==") for line in lines if "==" in line)
+    for pin in read_pins(requirements_file()):
+        assert pinned[pin.name] == pin.version
