@@ -103,7 +103,12 @@ class IntentClassifier:
 
     @classmethod
     def load(
-        cls, folder: Path | str, *, threads: int = 1, precise: bool = False
+        cls,
+        folder: Path | str,
+        *,
+        threads: int = 1,
+        precise: bool = False,
+        arena: bool = True,
     ) -> IntentClassifier:
         """Load a *compiled* folder and try it once.
 
@@ -114,6 +119,7 @@ class IntentClassifier:
             precise: For 8-bit weights on x86 processors without VNNI: multiply without
                 saturation, more slowly. Models compiled here have 7-bit weights, which cannot
                 saturate, and do not need it.
+            arena: Keep freed memory for the next prediction.
 
         Raises:
             ModelError: A file is missing, damaged or does not fit the others.
@@ -128,7 +134,7 @@ class IntentClassifier:
         version = check_record(folder)
         rule = read_rule(folder / RULE)
         tokenizer = read_tokenizer(folder / TOKENIZER, rule.max_length)
-        session = open_session(folder / MODEL, threads, precise)
+        session = open_session(folder / MODEL, threads, precise, arena)
         classifier = cls(session, tokenizer, rule, version)
         classifier._try_once(folder)
         return classifier

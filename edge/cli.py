@@ -110,9 +110,9 @@ def _serve(options: argparse.Namespace) -> int:
         from edge.updates.supervisor import serve as supervise  # pyright: ignore
 
         return supervise(options.root, config=options.config, listen=options.listen)  # pyright: ignore
-    from edge.service.serve import serve  # pyright: ignore
+    from edge.service.serve import serve
 
-    return serve(options.model, config=options.config, listen=options.listen)  # pyright: ignore
+    return serve(options.model, config=options.config, listen=options.listen)
 
 
 if __name__ == "__main__":

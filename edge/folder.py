@@ -141,12 +141,13 @@ def unknown_token(tokenizer: Tokenizer) -> int:
     return next((number for number in found if number is not None), -1)
 
 
-def open_session(path: Path, threads: int, precise: bool) -> Session:
+def open_session(path: Path, threads: int, precise: bool, arena: bool) -> Session:
     """Open ``model.onnx`` on the processor; see ``IntentClassifier.load`` for the arguments."""
     runtime = cast("Any", onnxruntime)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = arena
     # "all" adds memory layouts for convolutions: nothing for this model but time to load
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.log_severity_level = 4  # what goes wrong is raised, in one sentence

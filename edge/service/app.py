@@ -1,0 +1,110 @@
+"""The ASGI application: paths, methods, bodies and what counts them.
+
+What it leaves out: connections and malformed HTTP (:mod:`edge.service.protocol`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from edge.service.engine import Engine
+from edge.service.problems import MEDIA_TYPE, Problem
+
+Message = dict[str, Any]
+JSON = b"application/json"
+METHODS = {
+    "/v1/predict": "POST", "/healthz": "GET", "/readyz": "GET", "/v1/version": "GET",
+    "/metrics": "GET",
+}  # fmt: skip
+_log = logging.getLogger("edge.service")
+
+
+class App:
+    """Answers HTTP requests with one engine."""
+
+    def __init__(self, engine: Engine, package_version: str) -> None:
+        self.engine = engine
+        self.answers: Counter[int] = Counter()
+        self._package = package_version
+
+    async def __call__(
+        self,
+        scope: Message,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        close = False
+        try:
+            kind, body = await self._route(scope, receive)
+            status, headers = 200, [(b"content-type", kind)]
+        except ConnectionError:
+            return  # nobody is there to be answered
+        except Problem as problem:
+            self.engine.telemetry.error(problem.kind)
+            status, body = problem.status, problem.body
+            headers = [(b"content-type", MEDIA_TYPE), *problem.headers]
+            close = status in (408, 413)  # the rest of the body is not read
+        except Exception:  # noqa: BLE001 - one request's fault must not end the others
+            _log.exception("A request was not answered.")
+            problem = Problem(500, "The service failed to answer.", "internal")
+            self.engine.telemetry.error(problem.kind)
+            status, body, headers = 500, problem.body, [(b"content-type", MEDIA_TYPE)]
+        self.answers[status] += 1
+        headers.append((b"content-length", str(len(body)).encode()))
+        if close:
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _route(self, scope: Message, receive: Any) -> tuple[bytes, bytes]:
+        path = scope["path"]
+        allowed = METHODS.get(path)
+        if allowed is None:
+            raise Problem(404, "There is nothing at this path.", "bad_request")
+        if scope["method"] != allowed:
+            raise Problem(405, f"{path} takes {allowed}.", "bad_request", allowed)
+        if path == "/v1/predict":
+            return JSON, await self.engine.predict(await self._body(receive))
+        if path == "/metrics":
+            return b"text/plain; version=0.0.4", self._metrics()
+        if path == "/v1/version":
+            versions = {"package": self._package, "model": self.engine.classifier.model_version}
+            return JSON, json.dumps(versions).encode()
+        return JSON, b'{"status":"ok"}'
+
+    async def _body(self, receive: Any) -> bytes:
+        limits = self.engine.limits
+        body = bytearray()
+        try:
+            async with asyncio.timeout(limits.request_seconds):
+                while True:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        raise ConnectionResetError
+                    body += message.get("body", b"")
+                    if len(body) > limits.body_bytes:
+                        detail = f"The body has over {limits.body_bytes} bytes."
+                        raise Problem(413, detail, "too_large")
+                    if not message.get("more_body"):
+                        return bytes(body)
+        except TimeoutError:
+            raise Problem(408, "The request did not come in time.", "slow_request") from None
+
+    def _metrics(self) -> bytes:
+        lines = ["# TYPE slm_edge_responses_total counter"]
+        lines += [
+            f'slm_edge_responses_total{{status="{status}"}} {count}'
+            for status, count in sorted(self.answers.items())
+        ]
+        lines += [
+            "# TYPE slm_edge_utterances_total counter",
+            f"slm_edge_utterances_total {self.engine.utterances}",
+            "# TYPE slm_edge_waiting gauge",
+            f"slm_edge_waiting {self.engine.waiting}",
+        ]
+        return ("\n".join(lines) + "\n").encode()

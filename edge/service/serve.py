@@ -1,0 +1,86 @@
+"""Loads a model, tests it, and serves it in this process.
+
+What it leaves out: other versions and crashes, which the supervisor of ``serve --root`` sees to.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from edge.errors import SettingsError
+from edge.service.listening import address_of, open_socket
+from edge.settings import Settings, parse_address
+
+
+def serve(model: Path, *, config: Path | None = None, listen: str | None = None) -> int:
+    """``slm-edge serve --model``: until a signal.
+
+    Raises:
+        EdgeError: The configuration, the model or the address is wrong.
+    """
+    settings = Settings.read(config)
+    if listen is not None:
+        settings = replace(settings, listen=listen)
+        if not (parse_address(listen).is_local or settings.allow_network):
+            raise SettingsError(
+                f"--listen {listen} lets other machines in: set allow_network = true if that is "
+                "meant."
+            )
+    listener = open_socket(settings.address)
+    address = address_of(listener)
+
+    def ready() -> None:
+        print(f"serving {model} on {address}", file=sys.stderr, flush=True)
+
+    try:
+        serve_on(listener, model, settings, None, "", ready)
+    finally:
+        listener.close()
+        if address.path:
+            Path(address.path).unlink(missing_ok=True)
+    return 0
+
+
+def serve_on(
+    listener: socket.socket,
+    model: Path,
+    settings: Settings,
+    root: Path | None,
+    version: str,
+    ready: Callable[[], None],
+) -> None:
+    """Load and test ``model``, then answer on ``listener`` until a signal.
+
+    Raises:
+        EdgeError: The model cannot serve.
+    """
+    from edge import selftest
+    from edge.classifier import IntentClassifier
+    from edge.service.app import App
+    from edge.service.engine import Engine
+    from edge.service.server import run
+    from edge.telemetry import Telemetry
+
+    chosen = settings.model
+    classifier = IntentClassifier.load(model, arena=chosen.arena, precise=chosen.precise is True)
+    if root is not None or (model / selftest.SELFTEST).exists():
+        selftest.check(classifier, model)
+    versions = {"component": version, "model": classifier.model_version}
+    telemetry = Telemetry.start(settings, root, versions)
+    engine = Engine(classifier, settings, telemetry)
+    messages = None
+    if settings.greengrass.applies:
+        from edge.greengrass import ipc
+
+        messages = ipc.serve(engine.answer, settings, error=telemetry.error)
+    try:
+        run(App(engine, version), listener, ready)
+    finally:
+        if messages is not None:
+            messages.close()
+        engine.close()
+        telemetry.close()

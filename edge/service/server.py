@@ -1,0 +1,142 @@
+"""uvicorn, bounded: connections, heads, the time for a request; SIGTERM ends it with exit code 0.
+
+What it leaves out: what is answered to a request that is one (:mod:`edge.service.app`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Generator
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from edge.service.app import App
+from edge.service.problems import Problem, raw
+from edge.settings import Limits
+
+HEAD_BYTES = 32_768
+"""Of a request's line and headers."""
+
+
+class Protocol(HttpToolsProtocol):
+    """A connection that may not wait, grow or crowd without end."""
+
+    limits = Limits()
+    error: Callable[[str], None]
+    _timer: asyncio.TimerHandle | None = None
+    _head = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Turn away who is one too many."""
+        crowded = len(self.connections) >= self.limits.connections
+        super().connection_made(transport)
+        if crowded:
+            self._refuse(503, "Too many connections are open: try again later.", "overload")
+        else:
+            self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the timer."""
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bound the head and the time until the request is whole."""
+        if self.transport.is_closing():
+            return
+        self._arm()
+        self._head += len(data)
+        super().data_received(data)
+        if self._head > HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(431, f"The head has over {HEAD_BYTES} bytes.", "too_large")
+
+    def on_headers_complete(self) -> None:
+        """The body is bounded by the application."""
+        self._head = -(1 << 62)
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The client has done its part."""
+        self._disarm()
+        self._head = 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP as everything else is answered."""
+        self._refuse(400, "The request is not HTTP/1.1.", "bad_request")
+
+    def _arm(self) -> None:
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.limits.request_seconds, self._too_slow)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_slow(self) -> None:
+        self._refuse(408, "The request did not come in time.", "slow_request")
+
+    def _refuse(self, status: int, detail: str, kind: str) -> None:
+        if not self.transport.is_closing():
+            self.error(kind)
+            cycle: Any = self.cycle
+            # an answer that is under way is not written into
+            if cycle is None or not cycle.response_started or cycle.response_complete:
+                self.transport.write(raw(Problem(status, detail, kind)))
+            self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """Says when it accepts, and ends on SIGTERM and SIGINT after what it accepted."""
+
+    on_ready: Callable[[], None]
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept, and say so."""
+        await super().startup(sockets)
+        self.on_ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:  # type: ignore[override]
+        """Unlike uvicorn's, the signal is not raised again: the exit code is 0."""
+        signals = (signal.SIGTERM, signal.SIGINT)
+        before = {number: signal.signal(number, self.handle_exit) for number in signals}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def run(app: App, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    """Serve until a signal."""
+    limits = app.engine.limits
+    attributes: dict[str, Any] = {
+        "limits": limits,
+        "error": staticmethod(app.engine.telemetry.error),
+    }
+    protocol = type("BoundedProtocol", (Protocol,), attributes)
+    config = uvicorn.Config(
+        app,  # pyright: ignore[reportArgumentType]
+        http=protocol,
+        ws="none",
+        loop="asyncio",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=max(1, int(limits.request_seconds)),
+        timeout_graceful_shutdown=max(1, int(limits.drain_seconds)),
+    )
+    server = Server(config)
+    server.on_ready = on_ready
+    listener.setblocking(False)
+    server.run([listener])
