@@ -5,7 +5,6 @@
     predict    an utterance's intent, once, without a service
     serve      answer requests: one model's folder, or the installed versions of a state root
     install    check a package and make it the next version     ┐
-    update     the same, from where it can be fetched           │
     rollback   back to the version before                       │ edge.updates.commands
     status     what serves, what waits, what was refused        │
     verify     only check a package                             ┘
@@ -59,9 +58,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     # a folder with the classifier alone has no updates
     if find_spec("edge.updates") and find_spec("edge.updates.commands"):
-        from edge.updates import commands as updates  # pyright: ignore
+        from edge.updates import commands as updates
 
-        updates.add(commands)  # pyright: ignore
+        updates.add(commands)
     return parser
 
 
@@ -107,9 +106,9 @@ def _add_serve(commands: Any) -> None:
 
 def _serve(options: argparse.Namespace) -> int:
     if options.root is not None:
-        from edge.updates.supervisor import serve as supervise  # pyright: ignore
+        from edge.updates.supervisor import serve as supervise
 
-        return supervise(options.root, config=options.config, listen=options.listen)  # pyright: ignore
+        return supervise(options.root, config=options.config, listen=options.listen)
     from edge.service.serve import serve
 
     return serve(options.model, config=options.config, listen=options.listen)

@@ -45,19 +45,21 @@ def open_socket(address: Address) -> socket.socket:
     return listener
 
 
-def address_of(listener: socket.socket) -> Address:
-    """Where a bound socket listens, its port known."""
+def address_of(listener: socket.socket, wanted: Address) -> Address:
+    """Where the socket that was opened for ``wanted`` listens, its port known.
+
+    A Unix socket was bound beside its path: the kernel knows it by another name.
+    """
+    if wanted.path:
+        return wanted
     name = listener.getsockname()
-    if listener.family == socket.AF_UNIX:
-        return Address("", 0, str(name))
     return Address(name[0], name[1])
 
 
-def remove_socket(listener: socket.socket) -> None:
-    """Close the listener, and take the file of a Unix socket away if it is still this one's."""
-    address = address_of(listener)
-    if address.path:
-        Path(address.path).unlink(missing_ok=True)
+def remove_socket(listener: socket.socket, wanted: Address) -> None:
+    """Close the listener, and take a Unix socket's file away: nobody is behind it any more."""
+    if wanted.path:
+        Path(wanted.path).unlink(missing_ok=True)
     listener.close()
 
 

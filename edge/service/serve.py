@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge.errors import SettingsError
-from edge.service.listening import address_of, open_socket
+from edge.service.listening import address_of, open_socket, remove_socket
 from edge.settings import Settings, parse_address
 
 
@@ -31,7 +31,7 @@ def serve(model: Path, *, config: Path | None = None, listen: str | None = None)
                 "meant."
             )
     listener = open_socket(settings.address)
-    address = address_of(listener)
+    address = address_of(listener, settings.address)
 
     def ready() -> None:
         print(f"serving {model} on {address}", file=sys.stderr, flush=True)
@@ -39,9 +39,7 @@ def serve(model: Path, *, config: Path | None = None, listen: str | None = None)
     try:
         serve_on(listener, model, settings, None, "", ready)
     finally:
-        listener.close()
-        if address.path:
-            Path(address.path).unlink(missing_ok=True)
+        remove_socket(listener, settings.address)
     return 0
 
 
