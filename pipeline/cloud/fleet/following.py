@@ -16,7 +16,8 @@ from pipeline.cloud.fleet import deployments
 from pipeline.cloud.session import Account, MissingError
 
 _GOOD = frozenset({"SUCCEEDED", "COMPLETED"})
-_BAD = frozenset({"FAILED", "TIMED_OUT", "REJECTED", "CANCELED"})
+CANCELED = "CANCELED"
+_BAD = frozenset({"FAILED", "TIMED_OUT", "REJECTED", CANCELED})
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from pipeline.cloud.fleet import deployments, packages
 from pipeline.cloud.fleet.deployments import Deployment, Rollout
-from pipeline.cloud.fleet.following import Progress, follow, things
+from pipeline.cloud.fleet.following import CANCELED, Progress, follow, things
 from pipeline.cloud.session import Account, CloudError
 from pipeline.local.errors import UsageError
 
@@ -169,7 +169,8 @@ def _refuse(
 def _unfinished(version: str, progress: Progress) -> str:
     what = f"{version} did not reach all of {progress.group}"
     if progress.failed:
-        device, reason = next(iter(sorted(progress.failed.items())))
+        # who failed by itself says why; the others were cancelled because of it
+        device, reason = min(progress.failed.items(), key=lambda one: (one[1] == CANCELED, one))
         said = f"{len(progress.failed)} failed, as {device}: {' '.join(reason.split())[:200]}"
         return f"{what} ({said.rstrip('.')})."
     if progress.stopped:
