@@ -142,7 +142,7 @@ class Spool:
                 return None
             try:
                 sealed = (self._folder / name).read_bytes()
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 return None
             except OSError:
                 sealed = b""
@@ -197,22 +197,33 @@ class Spool:
     @contextlib.contextmanager
     def _using_disk(self) -> Generator[Path | None]:
         """The folder, ready and locked; None without one. A failure of the disk ends the block."""
-        with self._mutex:
-            if self._folder is None:
-                yield None
-                return
+        with self._mutex, contextlib.ExitStack() as stack:
+            folder = self._folder
             try:
-                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                with held(Lock(self._folder / "lock")):
-                    if self._alive is None:
-                        alive = Lock(self._folder / f"owner-{self._owner}.lock")
-                        if alive.take():
-                            self._alive = alive
-                    self._flush_memory(self._folder)
-                    yield self._folder
-                self.problem = ""
+                if folder is not None:
+                    self._prepare(folder, stack)
             except OSError as error:
-                self.problem = f"{self._folder} cannot be written: {error.strerror or error}."
+                self._note(error)
+                folder = None
+            try:
+                yield folder
+            except OSError as error:
+                self._note(error)
+            else:
+                if folder is not None:
+                    self.problem = ""
+
+    def _prepare(self, folder: Path, stack: contextlib.ExitStack) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        stack.enter_context(held(Lock(folder / "lock")))
+        if self._alive is None:
+            alive = Lock(folder / f"owner-{self._owner}.lock")
+            if alive.take():
+                self._alive = alive
+        self._flush_memory(folder)
+
+    def _note(self, error: OSError) -> None:
+        self.problem = f"{self._folder} cannot be written: {error.strerror or error}."
 
     def _recover(self, folder: Path) -> None:
         names = sorted(_list(folder))
@@ -264,7 +275,7 @@ class Spool:
             path = self._folder / COUNTERS
             try:
                 counters = _parse_counters(path.read_bytes())
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 counters.sequence = _highest(self._folder)
             except (OSError, ValueError):
                 counters.sequence = _highest(self._folder)
