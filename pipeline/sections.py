@@ -145,6 +145,29 @@ class Retraining(Section):
     """From the first manifest to the execution; manifests in between join it."""
 
 
+class Promotion(Section):
+    """What happens to a version once it is approved: pipeline/cloud/promotion."""
+
+    on_approval: bool = True
+    """Whether ``Approved`` in the registry starts it; else ``slm promote`` does."""
+    to: Literal["", "staging", "prod"] = ""
+    """The environment whose devices get the version; empty for this environment's own."""
+    canary_minutes: int = Field(default=60, ge=1, le=1440)
+    """How long the canary devices may take for a version."""
+    watch_minutes: int = Field(default=180, ge=1, le=10080)
+    """How long their telemetry is waited for at most: devices send a window an hour."""
+    fleet_minutes: int = Field(default=1440, ge=1, le=10080)
+    """How long the fleet is followed; a device that comes later gets the version all the same."""
+    min_utterances: int = Field(default=200, ge=0, le=1_000_000)
+    """Of the canary, told with the version: fewer are no reason to go on. 0 asks for none."""
+    max_error_rate: float = Field(default=0.02, ge=0, le=1, strict=False)
+    """Requests that failed by the service's own fault, of all that it accepted."""
+    max_latency_ratio: float = Field(default=1.5, ge=1, le=100, strict=False)
+    """The 99th percentile of the latency, of that of the version before on the same devices."""
+    max_out_of_scope_change: float = Field(default=0.1, ge=0, le=1, strict=False)
+    """How far the out-of-scope rate may lie from that of the version before, up or down."""
+
+
 class Assignment(Section):
     """Who gets a permission set."""
 

@@ -25,6 +25,7 @@ from pipeline.sections import (
     Images,
     Network,
     Processing,
+    Promotion,
     Retraining,
     S3Uri,
     Section,
@@ -46,13 +47,14 @@ BucketPurpose = Literal[
     "slm-pipeline-artifacts",
     "slm-access-logs",
 ]
-RoleKind = Literal["pipeline", "processing", "training", "registration", "retraining"]
+RoleKind = Literal["pipeline", "processing", "training", "registration", "retraining", "drift"]
 ROLE_KINDS: tuple[RoleKind, ...] = (
     "pipeline",
     "processing",
     "training",
     "registration",
     "retraining",
+    "drift",
 )
 ImageName = Literal["processing", "training"]
 
@@ -84,6 +86,7 @@ class Settings(Section):
     network: Network = Network()
     budget: Budget = Budget()
     retraining: Retraining = Retraining()
+    promotion: Promotion = Promotion()
     identity: Identity = Identity()
     studio: Studio = Studio()
     images: Images = Images()
@@ -173,6 +176,15 @@ class Settings(Section):
         return self._arn("sagemaker", f"pipeline/{self.pipeline_name}")
 
     @property
+    def drift_pipeline_name(self) -> str:
+        """The pipeline of one step that reads the devices' windows."""
+        return f"{self.name}-drift"
+
+    @property
+    def drift_pipeline_arn(self) -> str:
+        return self._arn("sagemaker", f"pipeline/{self.drift_pipeline_name}")
+
+    @property
     def model_package_group(self) -> str:
         return f"{self.name}-intents"
 
@@ -185,8 +197,8 @@ class Settings(Section):
         return f"{self.name}-{part}"
 
     def role_name(self, kind: RoleKind) -> str:
-        """``pipeline`` runs the pipeline, ``processing``, ``training`` and ``registration`` its
-        jobs; ``retraining`` starts it."""
+        """``pipeline`` runs the pipelines, ``processing``, ``training`` and ``registration`` the
+        main one's jobs, ``drift`` the drift check; ``retraining`` starts them."""
         return f"{self.name}-{kind}"
 
     def role_arn(self, kind: RoleKind) -> str:
@@ -230,6 +242,11 @@ class Settings(Section):
     @property
     def new_data_rule(self) -> str:
         return f"{self.name}-new-data"
+
+    @property
+    def drift_rule(self) -> str:
+        """The rule on the event of a drift that was found."""
+        return f"{self.name}-drift"
 
     @property
     def retraining_function(self) -> str:
@@ -299,6 +316,57 @@ class Settings(Section):
     def components_prefix(self) -> str:
         """Where components lie in the deployments bucket."""
         return "components"
+
+    @property
+    def references_prefix(self) -> str:
+        """Where what each component version is compared with lies in the deployments bucket."""
+        return "references"
+
+    # Promotion ----------------------------------------------------------------------------
+
+    @property
+    def promotion_machine(self) -> str:
+        """The state machine that takes an approved version to the devices."""
+        return f"{self.name}-promotion"
+
+    @property
+    def promotion_machine_arn(self) -> str:
+        return self._arn("states", f"stateMachine:{self.promotion_machine}")
+
+    @property
+    def promotion_function(self) -> str:
+        return f"{self.name}-promotion"
+
+    @property
+    def promotion_role(self) -> str:
+        """What the function acts as: another environment that it promotes to trusts it."""
+        return f"{self.name}-promotion"
+
+    @property
+    def promotion_role_arn(self) -> str:
+        return self._iam(f"role/{self.promotion_role}")
+
+    @property
+    def promoted_role(self) -> str:
+        """What the environment before this one acts as in here, where one promotes to it."""
+        return f"{self.name}-promoted"
+
+    @property
+    def promoted_role_arn(self) -> str:
+        return self._iam(f"role/{self.promoted_role}")
+
+    @property
+    def approval_rule(self) -> str:
+        return f"{self.name}-approved"
+
+    @property
+    def promotion_dead_letter_queue(self) -> str:
+        return f"{self.name}-promotion-dead-letters"
+
+    @property
+    def promotions_prefix(self) -> str:
+        """Where the records of promotions lie in the deployments bucket."""
+        return "promotions"
 
     def repository(self, image: ImageName) -> str:
         return f"{self.name}/{image}"
