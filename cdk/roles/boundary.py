@@ -112,6 +112,7 @@ def _statements(names: Names) -> list[iam.PolicyStatement]:
             ["sns:Publish", "sqs:SendMessage"],
             [names.arn(service, f"{settings.name}-*") for service in ("sns", "sqs")],
         ),
+        allow("Events", ["events:PutEvents"], [names.arn("events", "event-bus/default")]),
         allow(
             "Schedules",
             [f"scheduler:{verb}Schedule" for verb in ("Create", "Delete", "Get", "Update")],

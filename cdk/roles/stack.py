@@ -1,4 +1,4 @@
-"""The roles stack: the permissions boundary, the five service roles and the budget's action.
+"""The roles stack: the permissions boundary, the six service roles and the budget's action.
 
 A role's policy is whole here and changes nowhere else: ``roles`` are handed out read-only, so that
 no grant of another stack can widen them (or tie the two stacks in a knot).
@@ -25,6 +25,7 @@ DESCRIPTIONS: dict[RoleKind, str] = {
     "training": "The job that trains",
     "registration": "The jobs that register and compile",
     "retraining": "The schedules that start the pipeline",
+    "drift": "The job that compares the devices' windows with their references",
 }
 
 

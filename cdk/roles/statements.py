@@ -16,9 +16,9 @@ from aws_cdk import aws_iam as iam
 
 from cdk.roles import wildcards
 from cdk.roles.names import Names
-from pipeline.settings import RoleKind, Settings
+from pipeline.settings import PROJECT, RoleKind, Settings
 
-JOB_ROLES: tuple[RoleKind, ...] = ("processing", "training", "registration")
+JOB_ROLES: tuple[RoleKind, ...] = ("processing", "training", "registration", "drift")
 READ = ["s3:GetObject"]
 SIGN = ["kms:DescribeKey", "kms:GetPublicKey", "kms:Sign"]
 WRITE = ["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:PutObject"]
@@ -154,12 +154,30 @@ def _retraining(names: Names) -> list[iam.PolicyStatement]:
     ]
 
 
+def _drift(names: Names) -> list[iam.PolicyStatement]:
+    """The drift check: the devices' windows and the references in, the report and an event out."""
+    settings = names.settings
+    return [
+        *_job(names),
+        *_read(names, "Windows", "processed", [f"{settings.telemetry_prefix}/*"]),
+        *_read(names, "References", "deployments", [f"{settings.references_prefix}/*"]),
+        *_write(names, "Steps", "pipeline", _steps("CheckDrift")),
+        allow(
+            "TellOfDrift",
+            ["events:PutEvents"],
+            [names.arn("events", "event-bus/default")],
+            {"StringEquals": {"events:source": PROJECT}},
+        ),
+    ]
+
+
 _POLICIES: Mapping[RoleKind, Callable[[Names], list[iam.PolicyStatement]]] = {
     "pipeline": _pipeline,
     "processing": _processing,
     "training": _training,
     "registration": _registration,
     "retraining": _retraining,
+    "drift": _drift,
 }
 
 # The capabilities -------------------------------------------------------------------------

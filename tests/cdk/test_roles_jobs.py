@@ -234,7 +234,7 @@ def test_the_pipeline_starts_watches_and_stops_its_own_jobs(dev, jobs):
 
 def test_the_pipeline_hands_jobs_the_roles_of_jobs_and_to_sagemaker_only(dev, jobs):
     role = role_of(dev, "pipeline")
-    used = {job.role for job in jobs.values()}
+    used = {job.role for job in jobs.values()} | {dev.settings.role_name("drift")}
     for kind in ROLE_KINDS:
         arn = dev.settings.role_arn(kind)
         passed = role.may("iam:PassRole", arn, iam__PassedToService="sagemaker.amazonaws.com")
