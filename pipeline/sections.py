@@ -220,6 +220,56 @@ class Edge(Section):
     """How long the devices' windows are kept."""
 
 
+class Delivery(Section):
+    """From a commit to devices by way of dev, staging and prod.
+
+    The environment whose file names a connection or GitHub's repository is the tooling
+    environment: the pipeline and its projects lie in its account, beside its images. The other
+    environments name it in ``tooling``, which lets it deploy to them.
+    """
+
+    connection: Annotated[
+        str,
+        pattern(
+            r"^$|^arn:aws[a-z-]*:(codeconnections|codestar-connections):[a-z0-9-]+:[0-9]{12}:"
+            r"connection/[0-9a-f-]{36}$"
+        ),
+    ] = ""
+    """The CodeConnections connection to where the source lies; empty for no pipeline."""
+    repository: Annotated[str, pattern(r"^$|^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$")] = ""
+    """``owner/name``, as the connection knows it."""
+    branch: Annotated[str, pattern(r"^[A-Za-z0-9_./-]{1,255}$")] = "main"
+    """A push to it starts the pipeline, unless it changes documents alone."""
+    github: Annotated[str, pattern(r"^$|^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")] = ""
+    """``owner/name`` of the repository whose workflows may deploy; empty for none."""
+    github_provider: Annotated[
+        str, pattern(r"^$|^arn:aws[a-z-]*:iam::[0-9]{12}:oidc-provider/[a-z0-9./-]+$")
+    ] = ""
+    """GitHub's identity provider in IAM, where the account has one already: it can have one."""
+    tooling: str = ""
+    """The tooling environment that may deploy to this one: a shipped one, or a .toml file."""
+    staging: str = "staging"
+    prod: str = "prod"
+    """Where the tooling environment delivers to: shipped environments, or .toml files."""
+    run_minutes: int = Field(default=240, ge=10, le=470)
+    """How long an execution may take that the pipeline waits for; CodeBuild allows 8 hours."""
+    approval_days: int = Field(default=7, ge=1, le=60)
+    """How long the approval between staging and prod waits for somebody."""
+    log_days: Literal[7, 14, 30, 60, 90, 180, 365] = 90
+    """How long the logs of builds are kept."""
+
+    @model_validator(mode="after")
+    def _knows_where_the_source_is(self) -> Self:
+        if bool(self.connection) != bool(self.repository):
+            raise ValueError("connection and repository must be given together")
+        return self
+
+    @property
+    def here(self) -> bool:
+        """Whether this is the tooling environment."""
+        return bool(self.connection or self.github)
+
+
 class Images(Section):
     """The images of ``-c images=prebuilt``, each by digest."""
 

@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 
 from pipeline.sections import (
     Budget,
+    Delivery,
     Edge,
     Identity,
     Images,
@@ -91,6 +92,7 @@ class Settings(Section):
     studio: Studio = Studio()
     images: Images = Images()
     edge: Edge = Edge()
+    delivery: Delivery = Delivery()
     max_parallel_steps: int = Field(default=4, ge=1, le=50)
     retain_data: bool = True
     """Whether buckets and key outlive their stack."""
@@ -268,6 +270,27 @@ class Settings(Section):
     def datasets_prefix(self) -> str:
         """Where datasets lie in the raw bucket, a folder each."""
         return "datasets"
+
+    # Delivery -----------------------------------------------------------------------------
+
+    @property
+    def delivery_pipeline(self) -> str:
+        """The pipeline of AWS CodePipeline; its roles, projects and rules begin with its name."""
+        return f"{self.name}-delivery"
+
+    @property
+    def delivery_role(self) -> str:
+        """What the tooling environment may do in this one besides deploying stacks."""
+        return f"{self.name}-delivery"
+
+    @property
+    def delivery_role_arn(self) -> str:
+        return self._iam(f"role/{self.delivery_role}")
+
+    @property
+    def delivery_prefix(self) -> str:
+        """Where the delivery pipeline keeps its artifacts in the pipeline bucket."""
+        return "delivery"
 
     # Devices ------------------------------------------------------------------------------
 
