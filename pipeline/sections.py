@@ -143,6 +143,30 @@ class Retraining(Section):
     """``cron(0 3 ? * SUN *)`` or ``rate(7 days)``; empty for none."""
     cool_down_minutes: int = Field(default=10, ge=1, le=1440)
     """From the first manifest to the execution; manifests in between join it."""
+    on_drift: bool = True
+    """Whether drift that was found starts it on the newest dataset."""
+    drift_cool_down_hours: int = Field(default=72, ge=1, le=8760)
+    """How long no further drift starts one after an execution that did not fail."""
+    automatic_approval: bool = False
+    """Whether a model that drift had trained, and that passed the gates, needs no person; only
+    where no people depend on it: local and dev."""
+
+
+class Monitoring(Section):
+    """What is watched, when somebody is told, and where it says what to do."""
+
+    runbook: Annotated[str, pattern(r"^[^\s#]+$")] = "docs/runbook.md"
+    """Where the runbook is read, such as the address of docs/runbook.md in the repository or on the
+    site; an alarm's link is this with #its-section."""
+    drift_schedule: Annotated[str, pattern(r"^$|^(rate|cron)\([^()]+\)$")] = "cron(0 4 * * ? *)"
+    """When the devices' windows are compared with their references, in UTC; empty for never."""
+    stuck_hours: int = Field(default=12, ge=1, le=120)
+    """An execution that runs longer is told: jobs may wait 8 hours for spot capacity by default."""
+    max_error_percent: float = Field(default=5.0, gt=0, le=100, strict=False)
+    """Requests that devices could not answer, of all in an hour."""
+    log_days: Literal[0, 7, 14, 30, 60, 90, 180, 365] = 90
+    """How long the logs of jobs are kept: SageMaker's two log groups, which the whole account
+    shares; 0 leaves them as they are."""
 
 
 class Promotion(Section):

@@ -24,6 +24,7 @@ from pipeline.sections import (
     Edge,
     Identity,
     Images,
+    Monitoring,
     Network,
     Processing,
     Promotion,
@@ -87,6 +88,7 @@ class Settings(Section):
     network: Network = Network()
     budget: Budget = Budget()
     retraining: Retraining = Retraining()
+    monitoring: Monitoring = Monitoring()
     promotion: Promotion = Promotion()
     identity: Identity = Identity()
     studio: Studio = Studio()
@@ -156,6 +158,15 @@ class Settings(Section):
     def _tells_somebody_what_it_costs(self) -> Self:
         if self.environment != "local" and not self.budget.recipients:
             raise ValueError("budget.recipients is empty: add a mail address that is told")
+        return self
+
+    @model_validator(mode="after")
+    def _has_people_approve_what_people_depend_on(self) -> Self:
+        if self.retraining.automatic_approval and self.environment not in ("local", "dev"):
+            raise ValueError(
+                f"retraining.automatic_approval is for local and dev, and this is "
+                f"{self.environment}: set it to false"
+            )
         return self
 
     # Names, one property each -------------------------------------------------------------
@@ -261,6 +272,28 @@ class Settings(Section):
     @property
     def schedule_group(self) -> str:
         return self.name
+
+    @property
+    def schedules_role(self) -> str:
+        """What keeps the retention of SageMaker's log groups."""
+        return f"{self.name}-schedules"
+
+    @property
+    def watch_function(self) -> str:
+        """Looks every hour for executions that run too long."""
+        return f"{self.name}-watch"
+
+    @property
+    def watch_role(self) -> str:
+        return f"{self.watch_function}-function"
+
+    @property
+    def dashboard_name(self) -> str:
+        return self.name
+
+    def runbook_link(self, section: str) -> str:
+        """The address of a section of the runbook."""
+        return f"{self.monitoring.runbook}#{section}"
 
     @property
     def metric_namespace(self) -> str:

@@ -166,3 +166,21 @@ def test_a_file_that_is_not_toml_and_one_that_is_missing_are_named(tmp_path: Pat
 def test_without_spot_no_waiting_time_is_compared():
     training = {"spot": False, "max_wait_seconds": 60}
     assert Settings.of({**VALID, "training": training}).training.spot is False
+
+
+@pytest.mark.parametrize("environment", ["staging", "prod"])
+def test_a_model_is_approved_by_people_where_people_depend_on_it(environment: str):
+    automatic = VALID | {"retraining": {"automatic_approval": True}}
+    assert Settings.of(automatic).retraining.automatic_approval
+    with pytest.raises(
+        SettingsError, match=f"automatic_approval is for local and dev.*{environment}"
+    ):
+        Settings.of(automatic | {"environment": environment})
+
+
+def test_a_link_into_the_runbook_is_its_address_and_a_section():
+    assert Settings.of(VALID).runbook_link("drift") == "docs/runbook.md#drift"
+    elsewhere = VALID | {"monitoring": {"runbook": "https://docs.example.com/runbook/"}}
+    assert Settings.of(elsewhere).runbook_link("drift") == "https://docs.example.com/runbook/#drift"
+    with pytest.raises(SettingsError, match=r"monitoring\.runbook"):
+        Settings.of(VALID | {"monitoring": {"runbook": "a page"}})
