@@ -21,13 +21,17 @@ from edge.classifier import IntentClassifier, ModelError
 from edge.folder import MODEL, RECORD, RULE, TOKENIZER
 from steps.archive import model_folder
 from steps.compile import latency, parity, selftest
+from steps.compile import reference as references
 from steps.compile.config import CompileConfig, CompilePaths
+from steps.compile.reference import REFERENCE
 from steps.compile.selftest import SELFTEST
 from steps.contract import StepError, read_json, write_json
 from steps.registry import open_registry
 
 RUNTIME = ("numpy", "onnxruntime", "tokenizers")
 """The distributions that the device needs; their versions here are what was tested."""
+COMPILED = (MODEL, TOKENIZER, RULE, SELFTEST)
+"""What goes to the device."""
 
 
 def compile_model(paths: CompilePaths, config: CompileConfig) -> dict[str, Any]:
@@ -42,7 +46,9 @@ def compile_model(paths: CompilePaths, config: CompileConfig) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="slm-compile-") as name:
         scratch = Path(name)
         record = _compile(paths, config, registration, reference, scratch)
-        record["files"] = _publish(scratch / "int8", paths.output)
+        record["files"] = _publish(scratch / "int8", paths.output, COMPILED)
+        # apart from the files, which name what the device gets
+        record["reference"] = _publish(scratch, paths.output, (REFERENCE,))[REFERENCE]
     write_json(paths.output / RECORD, record)
     if not record["parity"]["passed"]:
         _say(f"rejecting {registration['model_package']}: {record['parity']['message']}")
@@ -107,6 +113,10 @@ def _compile(
     _say(f"quantized {quantized.weights} matrices, {quantized.bytes / 1e6:.1f} MB", started)
     answers = _score(full, small, reference, rule.energy_threshold, config.bounds)
     _say(answers["parity"]["message"], started)
+    number = str(registration["version"])
+    counted = references.build(IntentClassifier.load(small), reference, number)
+    write_json(scratch / REFERENCE, counted)
+    _say(f"counted {counted['utterances']:,} test utterances as a device does", started)
     neo = compile_for_neo(model, rule.max_length, _job_name(registration), config.neo, scratch)
     return {
         **answers,
@@ -114,7 +124,7 @@ def _compile(
         "attention_note": _note(attention_nodes, configuration(model).model_type),
         "bytes": quantized.bytes,
         "int8": quantized.to_json(),
-        "model_version": str(registration["version"]),
+        "model_version": number,
         "neo": neo,
         "versions": {name: version(name) for name in RUNTIME},
     }
@@ -152,11 +162,11 @@ def _note(attention_nodes: int, architecture: str) -> str:
     )
 
 
-def _publish(source: Path, target: Path) -> dict[str, dict[str, Any]]:
-    """Copy the finished files to ``target``; returns their hashes and sizes."""
+def _publish(source: Path, target: Path, names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Copy the finished files ``names`` to ``target``; returns their hashes and sizes."""
     files: dict[str, dict[str, Any]] = {}
     target.mkdir(parents=True, exist_ok=True)
-    for name in (MODEL, TOKENIZER, RULE, SELFTEST):
+    for name in names:
         partial = target / f".{name}.partial"
         shutil.copyfile(source / name, partial)
         with partial.open("rb") as file:

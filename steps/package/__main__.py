@@ -1,8 +1,8 @@
 """Runs the step in its container: ``python -m steps.package [arguments]``.
 
 Reads the inputs ``compiled`` and ``registration`` and writes the output ``package``: a zip for each
-architecture, ``recipe.json``, ``manifest.json``, ``package.json`` and, where ``SLM_SIGNING_KEY``
-names a key, ``manifest.sig``. Wheels come from the folder ``SLM_WHEELS``.
+architecture, ``recipe.json``, ``manifest.json``, ``package.json``, ``reference.json`` and, where
+``SLM_SIGNING_KEY`` names a key, ``manifest.sig``. Wheels come from the folder ``SLM_WHEELS``.
 """
 
 from __future__ import annotations

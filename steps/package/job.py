@@ -3,7 +3,8 @@
 Each architecture gets a zip with ``edge/`` (the runtime's source), ``model/`` (the compiled
 folder), ``wheels/`` where there are any, ``requirements.txt`` and ``manifest.json``; it works from
 an empty folder. The signature lies beside the zips, because that of ECDSA differs each time and a
-component's bytes must not. What it leaves out: publishing, which ``slm fleet deploy`` does.
+component's bytes must not; so does the reference that the devices' counts are compared with, which
+is no concern of theirs. What it leaves out: publishing, which ``slm fleet deploy`` does.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.folder import MODEL, RECORD, RULE, TOKENIZER
+from steps.compile.reference import REFERENCE
 from steps.compile.selftest import SELFTEST
 from steps.contract import StepError, read_json, write_json
 from steps.package.archive import write_bytes, write_zip
@@ -63,6 +65,7 @@ def package(paths: PackagePaths, config: PackageConfig) -> dict[str, Any]:
         "wheels": bool(component.wheels),
         "archives": {name: _pack(component, name, paths.output) for name in ARCHITECTURES},
         "manifest_sha256": describe(text)["sha256"],
+        "reference_sha256": describe(paths.compiled / REFERENCE)["sha256"],
         "files": len(json.loads(text)["files"]) + 1,
         "signature": {"algorithm": signer.algorithm, "key": signer.fingerprint} if signer else None,
     }
@@ -72,6 +75,7 @@ def package(paths: PackagePaths, config: PackageConfig) -> dict[str, Any]:
         wheels=bool(component.wheels),
         signed=signature is not None,
     )
+    write_bytes(paths.output / REFERENCE, (paths.compiled / REFERENCE).read_bytes())
     write_json(paths.output / "recipe.json", build_recipe(config, contents))
     write_json(paths.output / "package.json", summary)
     return summary
@@ -113,6 +117,7 @@ def _check_record(paths: PackagePaths, record: Any, registration: Any) -> int:
         compiled_from, passed = str(record["model_version"]), int(record["parity"]["passed"])
         message = str(record["parity"]["message"])
         hashes = {name: str(record["files"][name]["sha256"]) for name in MODEL_FILES}
+        hashes[REFERENCE] = str(record["reference"]["sha256"])
     except (KeyError, TypeError, ValueError) as error:
         raise StepError(
             f"{where} or registration.json is not as compile and register write them "

@@ -36,8 +36,11 @@ def test_the_record_has_what_the_gate_the_report_and_the_device_read(
     record = read_json(tiny_compiled / "compilation.json")
     assert {path.name for path in tiny_compiled.iterdir()} == {
         "model.onnx", "tokenizer.json", "intents.json", "selftest.json", "compilation.json",
+        "reference.json",
     }  # fmt: skip
-    for name, entry in record["files"].items():
+    assert "reference.json" not in record["files"]  # those are the device's
+    described = {**record["files"], "reference.json": record["reference"]}
+    for name, entry in described.items():
         data = (tiny_compiled / name).read_bytes()
         assert entry == {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     assert record["bytes"] == record["files"]["model.onnx"]["bytes"]

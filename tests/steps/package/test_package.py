@@ -52,7 +52,7 @@ def test_the_same_inputs_give_the_same_bytes(packaged: Path, paths: PackagePaths
         [sys.executable, "-c", program, *given], env={**os.environ, **environment}, check=True
     )
     assert {path.name for path in packaged.iterdir()} == {
-        *ZIPS, "manifest.json", "package.json", "recipe.json",
+        *ZIPS, "manifest.json", "package.json", "recipe.json", "reference.json",
     }  # fmt: skip
     for path in packaged.iterdir():
         assert (paths.output / path.name).read_bytes() == path.read_bytes(), path.name
@@ -145,6 +145,29 @@ def test_the_summary_describes_the_zips(packaged: Path) -> None:
     assert (summary["wheels"], summary["signature"]) == (True, None)
 
 
+def test_the_reference_lies_beside_the_zips_and_in_neither(
+    packaged: Path, tiny_compiled: Path
+) -> None:
+    data = (packaged / "reference.json").read_bytes()
+    assert data == (tiny_compiled / "reference.json").read_bytes()
+    summary = json.loads((packaged / "package.json").read_text())
+    assert summary["reference_sha256"] == hashlib.sha256(data).hexdigest()
+    for archive in ZIPS:
+        assert not [name for name in contents(packaged / archive) if "reference" in name]
+
+
+def test_another_reference_leaves_the_component_as_it_was(
+    packaged: Path, paths: PackagePaths
+) -> None:
+    path = paths.compiled / "reference.json"
+    path.write_bytes(path.read_bytes() + b"\n")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    change_record(paths, reference={"sha256": sha256, "bytes": path.stat().st_size})
+    package(paths, CONFIG)
+    for name in ZIPS:
+        assert (paths.output / name).read_bytes() == (packaged / name).read_bytes()
+
+
 def test_the_zip_works_alone_in_an_empty_folder(packaged: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(packaged / ZIPS[0]) as archive:
         archive.extractall(tmp_path)
@@ -191,7 +214,9 @@ def test_without_wheels_the_component_has_none_and_says_so(
         package(paths, CONFIG)
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "intents.json", "selftest.json"])
+@pytest.mark.parametrize(
+    "name", ["model.onnx", "tokenizer.json", "intents.json", "selftest.json", "reference.json"]
+)
 def test_a_file_altered_after_compilation_is_refused(paths: PackagePaths, name: str) -> None:
     path = paths.compiled / name
     path.write_bytes(path.read_bytes() + b"\n")
@@ -215,6 +240,7 @@ def change_record(paths: PackagePaths, **changes: Any) -> None:
         ({"parity": {"passed": 0, "message": "agreement fell"}}, "missed the parity gate"),
         ({"parity": {"passed": float("nan"), "message": ""}}, "not as compile and register write"),
         ({"files": {}}, "not as compile and register write"),
+        ({"reference": None}, "not as compile and register write"),
         ({"versions": {}}, "does not say which numpy"),
         ({"versions": None}, "does not say which numpy"),
         ({"versions": {"numpy": "2; rm -rf /"}}, "does not say which numpy"),
@@ -299,6 +325,7 @@ def test_the_container_contract_is_kept(
     output = job / "processing" / "output" / "package"
     assert {p.name for p in output.iterdir()} == {
         "a.b-x86_64.zip", "a.b-aarch64.zip", "manifest.json", "package.json", "recipe.json",
+        "reference.json",
     }  # fmt: skip
     said = capsys.readouterr().out
     assert said.startswith("package: a.b 1.0.7, ")
