@@ -77,8 +77,41 @@ class Bucket:
             **self._encryption(),
         )
 
+    def replace(self, key: str, content: bytes, content_type: str, tag: str | None) -> str:
+        """Put ``content`` at ``key`` if what is there is still what had ``tag``.
+
+        Args:
+            tag: As :meth:`read_tagged` gave it; None if nothing may be there.
+
+        Returns:
+            The tag of what is there now.
+
+        Raises:
+            ConflictError: Something else is there.
+            CloudError: It was refused.
+        """
+        condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
+        answer = self._call(
+            "put_object",
+            f"write {self.address(key)}",
+            Key=key,
+            Body=content,
+            ContentType=content_type,
+            **condition,
+            **self._encryption(),
+        )
+        return str(answer["ETag"])
+
     def read(self, key: str) -> bytes | None:
         """The content at ``key``; None if there is none.
+
+        Raises:
+            CloudError: The bucket is missing, or reading was refused.
+        """
+        return self.read_tagged(key)[0]
+
+    def read_tagged(self, key: str) -> tuple[bytes | None, str | None]:
+        """The content at ``key`` and its tag for :meth:`replace`; None and None if there is none.
 
         Raises:
             CloudError: The bucket is missing, or reading was refused.
@@ -87,10 +120,10 @@ class Bucket:
             answer = self._call("get_object", f"read {self.address(key)}", Key=key)
         except MissingError:
             self.check()
-            return None
+            return None, None
         with self._account.errors(f"read {self.address(key)}"):
             content: bytes = answer["Body"].read()
-            return content
+            return content, str(answer["ETag"])
 
     def hash_of(self, key: str) -> str | None:
         """The SHA-256 that the object at ``key`` was uploaded with; None if there is none."""

@@ -7,6 +7,7 @@ CloudError              AWS was asked and did not do it (exit code 1)
 ├── CredentialsError    there are no credentials, or they are over
 ├── DeniedError         the caller may not; names the action
 ├── MissingError        what was asked for does not exist
+├── ConflictError       somebody else was faster
 └── ThrottledError      too many requests, or a fault that passes: ask again later
 """
 
@@ -16,10 +17,12 @@ import importlib
 import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline.local.errors import PipelineError
-from pipeline.settings import Settings
+from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.settings import Settings
 
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _UNKNOWN_KEY = frozenset({
@@ -37,6 +40,7 @@ _MISSING = frozenset({
     "ResourceNotFound", "ResourceNotFoundException", "NotFoundException", "NoSuchKey",
     "NoSuchBucket", "NoSuchEntity", "ParameterNotFound", "404",
 })  # fmt: skip
+_CONFLICT = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412"})
 _MISSING_WORDS = re.compile(r"does not exist|not found|could not find", re.IGNORECASE)
 _LOGIN = "log in (aws sso login, or set AWS_PROFILE) and repeat the command"
 _ACTIONS = {
@@ -66,6 +70,10 @@ class MissingError(CloudError):
     """What was asked for does not exist."""
 
 
+class ConflictError(CloudError):
+    """What was to be changed has been changed by somebody else since it was read."""
+
+
 class ThrottledError(CloudError):
     """A refusal that passes: throttling, a fault of the service, a connection that broke."""
 
@@ -73,10 +81,13 @@ class ThrottledError(CloudError):
 class Account:
     """The account and region of some settings, at an endpoint of one's own if there is one."""
 
-    def __init__(self, settings: Settings, endpoint_url: str | None = None) -> None:
+    def __init__(
+        self, settings: Settings, endpoint_url: str | None = None, session: Any = None
+    ) -> None:
+        """``session`` is a boto3 session of one's own; else that of the environment."""
         self.settings = settings
         self.endpoint_url = endpoint_url
-        self._session: Any = None
+        self._session: Any = session
         self._clients: dict[str, Any] = {}
 
     @property
@@ -172,6 +183,8 @@ class Account:
                 f"Could not {doing}: AWS is throttling {error.operation_name}; wait a minute "
                 "and repeat the command."
             )
+        if code in _CONFLICT:
+            return ConflictError(f"Could not {doing}: somebody else changed it meanwhile.")
         if code in _MISSING or (code.startswith("Validation") and _MISSING_WORDS.search(message)):
             return MissingError(f"Could not {doing}: {message}, in {self.place}.")
         if self.endpoint_url and code.isdecimal():  # a page of the server, no answer of AWS's

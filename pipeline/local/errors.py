@@ -8,13 +8,9 @@ PipelineError                 the execution could not start or go on (exit code 
 
 from __future__ import annotations
 
+from pipeline.errors import PipelineError, UsageError
 
-class PipelineError(Exception):
-    """What went wrong, in one sentence for the user; never shown with a traceback."""
-
-
-class UsageError(PipelineError):
-    """An option or parameter that cannot be honoured."""
+__all__ = ["DefinitionError", "PipelineError", "StorageError", "UsageError"]
 
 
 class DefinitionError(PipelineError):

@@ -16,8 +16,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.settings import Settings
+if TYPE_CHECKING:
+    from pipeline.settings import Settings
 
 CERTIFICATE, KEY = "device.pem.crt", "private.pem.key"
 CERTIFICATE_ARN = "certificate.arn"

@@ -20,7 +20,7 @@ from typing import Any, cast
 from pipeline.cloud.encrypted import Bucket
 from pipeline.cloud.fleet.provisioning import signing_key
 from pipeline.cloud.session import Account, CloudError, MissingError
-from pipeline.local.errors import UsageError
+from pipeline.errors import UsageError
 
 VERSION = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}")
 SIGNATURE, MANIFEST, RECIPE, SUMMARY = (
@@ -60,6 +60,7 @@ def read(folder: Path, component: str) -> Package:
         expected = {str(one["zip"]): str(one["sha256"]) for one in archives.values()}
         expected[MANIFEST] = str(summary["manifest_sha256"])
         of_recipe = (recipe["ComponentName"], recipe["ComponentVersion"])
+        sha256 = summary.get("recipe_sha256", _sha256(folder / RECIPE))
     except (KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             f"{folder} is no package of this format ({error} in {SUMMARY} or {RECIPE}): name the "
@@ -69,6 +70,10 @@ def read(folder: Path, component: str) -> Package:
         raise UsageError(
             f"{folder} holds {name} {version}, not a version of {component}: check --env and "
             "the folder."
+        )
+    if sha256 != _sha256(folder / RECIPE):
+        raise UsageError(
+            f"{folder / RECIPE} is not the file that {SUMMARY} names: package it again."
         )
     found: dict[str, tuple[Path, str]] = {}
     for file, sha256 in expected.items():
@@ -127,6 +132,7 @@ def publish(account: Account, package: Package) -> bool:
             "package: a version never changes, so package this one under a new version."
         )
     if there:
+        _wait_until_deployable(account, package.version)  # an earlier call may have been cut off
         return False
     for name, (path, sha256) in package.files.items():
         bucket.upload(path, f"{place}/{name}", sha256)

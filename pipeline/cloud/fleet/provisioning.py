@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pipeline.cloud.fleet import files
 from pipeline.cloud.session import Account, CloudError, MissingError
-from pipeline.local.errors import UsageError
+from pipeline.errors import UsageError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """64 characters are what a certificate's common name may have."""

@@ -15,7 +15,7 @@ from pipeline.cloud.fleet import deployments, packages
 from pipeline.cloud.fleet.deployments import Deployment, Rollout
 from pipeline.cloud.fleet.following import CANCELED, Progress, follow, things
 from pipeline.cloud.session import Account, CloudError
-from pipeline.local.errors import UsageError
+from pipeline.errors import UsageError
 
 Say = Callable[[Progress], None]
 
