@@ -33,8 +33,17 @@ def install(device: Device, package: object, *more: str) -> subprocess.Completed
     )
 
 
+class CutOffError(ValueError):
+    """The connection ended before the answer did: who answered was killed."""
+
+
 def ask(device: Device, text: str = "hello", seconds: float = 10) -> str:
-    """The version that answers; raises OSError where nobody does."""
+    """The version that answers.
+
+    Raises:
+        OSError: Nobody does.
+        CutOffError: Somebody began to.
+    """
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(seconds)
         client.connect(str(device.home / "s"))
@@ -42,7 +51,10 @@ def ask(device: Device, text: str = "hello", seconds: float = 10) -> str:
         answer = b""
         while more := client.recv(4096):
             answer += more
-    body = json.loads(answer.partition(b"\r\n\r\n")[2])
+    head, _, content = answer.partition(b"\r\n\r\n")
+    if f"Content-Length: {len(content)}\r\n".encode() not in head:
+        raise CutOffError(f"{len(answer)} bytes and no more")
+    body = json.loads(content)
     assert body["text"] == f"/{text}"
     return body["version"]
 
@@ -114,6 +126,8 @@ class Crowd:
     device: Device
     versions: list[str] = field(default_factory=list[str])
     refused: int = 0
+    cut: int = 0
+    """Answers that ended with the process that gave them."""
     wrong: list[str] = field(default_factory=list[str])
     _ending: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list[threading.Thread])
@@ -139,5 +153,7 @@ class Crowd:
             except OSError:
                 self.refused += 1
                 time.sleep(0.01)
+            except CutOffError:
+                self.cut += 1
             except (AssertionError, ValueError, KeyError) as error:
                 self.wrong.append(repr(error))
