@@ -80,8 +80,8 @@ class Mutations:
         self.signature = sign(key, self.files["manifest.json"])
         self.kinds = (
             self.flip_bits, self.cut, self.insert, self.swap_files, self.edit,
-            self.sign_as_stranger, self.sign_nonsense, self.add_member, self.break_signature, self.rename_member,
-            self.duplicate_member,
+            self.sign_as_stranger, self.sign_nonsense, self.add_member, self.break_signature,
+            self.rename_member, self.duplicate_member,
         )  # fmt: skip
 
     def good(self) -> Mutant:
