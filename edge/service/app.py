@@ -1,6 +1,6 @@
 """The ASGI application: paths, methods, bodies and what counts them.
 
-What it leaves out: connections and malformed HTTP (:mod:`edge.service.protocol`).
+What it leaves out: connections and malformed HTTP (:mod:`edge.service.server`).
 """
 
 from __future__ import annotations

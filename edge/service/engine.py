@@ -66,6 +66,8 @@ class Engine:
         if unknown or ("text" in given) == ("texts" in given):
             raise _bad("The body must have either text or texts, and may have top_k.")
         top_k = given.get("top_k", TOP_K)
+        if isinstance(top_k, float) and top_k.is_integer():
+            top_k = int(top_k)  # JSON knows one kind of number: 3.0 is 3
         if not isinstance(top_k, int) or isinstance(top_k, bool) or not 1 <= top_k <= 1000:
             raise _bad(f"top_k must be a whole number from 1 to {MOST_CANDIDATES}.")
         texts: Any = given["texts"] if "texts" in given else [given["text"]]

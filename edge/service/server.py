@@ -53,10 +53,15 @@ class Protocol(HttpToolsProtocol):
         self._head += len(data)
         super().data_received(data)
         if self._head > HEAD_BYTES and not self.transport.is_closing():
-            self._refuse(431, f"The head has over {HEAD_BYTES} bytes.", "too_large")
+            self._refuse_head()
 
     def on_headers_complete(self) -> None:
-        """The body is bounded by the application."""
+        """The body is bounded by the application; a head may have come whole, and be too large."""
+        if self._head > HEAD_BYTES:  # with what came of the body
+            size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+            if size > HEAD_BYTES:
+                self._refuse_head()
+                raise ValueError  # ends the parsing of what is left
         self._head = -(1 << 62)
         super().on_headers_complete()
 
@@ -81,6 +86,9 @@ class Protocol(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._refuse(408, "The request did not come in time.", "slow_request")
+
+    def _refuse_head(self) -> None:
+        self._refuse(431, f"The head has over {HEAD_BYTES} bytes.", "too_large")
 
     def _refuse(self, status: int, detail: str, kind: str) -> None:
         if not self.transport.is_closing():
@@ -130,6 +138,7 @@ def run(app: App, listener: socket.socket, on_ready: Callable[[], None]) -> None
         lifespan="off",
         interface="asgi3",
         log_config=None,
+        log_level="error",  # a client that sends nonsense is counted, and must not fill the log
         access_log=False,
         proxy_headers=False,
         server_header=False,
