@@ -2,7 +2,8 @@
 
 Reads the inputs ``compiled`` and ``registration`` and writes the output ``package``: a zip for each
 architecture, ``recipe.json``, ``manifest.json``, ``package.json``, ``reference.json`` and, where
-``SLM_SIGNING_KEY`` names a key, ``manifest.sig``. Wheels come from the folder ``SLM_WHEELS``.
+``SLM_SIGNING_KEY`` names a key, ``manifest.sig``. A job also notes in the registry where they will
+lie. Wheels come from the folder ``SLM_WHEELS``.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def main() -> None:
 
     from steps.package.config import PackageConfig, PackagePaths, requirements_file, wheels_folder
     from steps.package.job import package
+    from steps.package.noting import note_package
     from steps.package.signing import SIGNING_KEY_VARIABLE
 
     job = ProcessingPaths()
@@ -48,6 +50,7 @@ def main() -> None:
     )
     key = os.environ.get(SIGNING_KEY_VARIABLE, "").strip()
     summary = package(paths, PackageConfig(**vars(given), signing_key=key))
+    note_package(paths.registration, paths.output, job.root / "config" / "processingjobconfig.json")
     sizes = ", ".join(
         f"{name} {archive['bytes'] / 1e6:.1f} MB" for name, archive in summary["archives"].items()
     )

@@ -77,6 +77,7 @@ def package(paths: PackagePaths, config: PackageConfig) -> dict[str, Any]:
     )
     write_bytes(paths.output / REFERENCE, (paths.compiled / REFERENCE).read_bytes())
     write_json(paths.output / "recipe.json", build_recipe(config, contents))
+    summary["recipe_sha256"] = describe(paths.output / "recipe.json")["sha256"]
     write_json(paths.output / "package.json", summary)
     return summary
 

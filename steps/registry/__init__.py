@@ -90,6 +90,10 @@ class Registry(Protocol):
         """Mark a version as rejected and keep the reason with it."""
         ...
 
+    def note(self, name: str, properties: dict[str, str]) -> None:
+        """Add properties to a version, as short text; others stay as they are."""
+        ...
+
     def download(self, package: ModelPackage, folder: Path) -> Path:
         """Leave the version's ``model.tar.gz`` in ``folder``, checked against its recorded hash.
 

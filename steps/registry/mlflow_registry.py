@@ -154,6 +154,11 @@ class MlflowRegistry:
             self._call("set_model_version_tag", self.group, str(version.version), tag, value)
         self._point_champion()
 
+    def note(self, name: str, properties: dict[str, str]) -> None:
+        version = self._version(name)
+        for tag, value in properties.items():
+            self._call("set_model_version_tag", self.group, str(version.version), tag, value)
+
     def download(self, package: ModelPackage, folder: Path) -> Path:
         from mlflow.exceptions import MlflowException
 

@@ -25,6 +25,8 @@ METRIC_PROPERTY = "metric."
 
 # limits of CreateModelPackage and UpdateModelPackage, from the service model
 _PROPERTIES = 50
+_RESERVED = 14
+"""Of those, for what is noted later: where the package is, and how the version was promoted."""
 _KEY_LENGTH = 128
 _VALUE_LENGTH = 256
 _TEXT_LENGTH = 1024
@@ -46,8 +48,9 @@ class SageMakerRegistry:
             from botocore.config import Config
 
             # an endpoint of one's own rarely answers for one host name per bucket
-            emulated = "AWS_ENDPOINT_URL" in os.environ or "AWS_ENDPOINT_URL_S3" in os.environ
-            style = "path" if emulated else "auto"
+            names = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
+            self._emulated = any(name in os.environ for name in names)
+            style = "path" if self._emulated else "auto"
             retries = {"mode": "standard", "max_attempts": 5}
             session = boto3.Session()
             self._sagemaker = session.client("sagemaker", config=Config(retries=retries))
@@ -80,6 +83,19 @@ class SageMakerRegistry:
                 ApprovalDescription=reason[:_TEXT_LENGTH],
                 # unchanged, and said so: an emulator drops what is left out
                 CustomerMetadataProperties=described.get("CustomerMetadataProperties", {}),
+            )
+
+    def note(self, name: str, properties: dict[str, str]) -> None:
+        described = self._describe(name)
+        kept = described.get("CustomerMetadataProperties", {})
+        # an emulator drops what is left out; in an account a job's role may not name the status
+        fields = ("ModelApprovalStatus", "ApprovalDescription") if self._emulated else ()
+        unchanged = {field: described[field] for field in fields if field in described}
+        with _aws(f"note {', '.join(properties)} with the model package {name}"):
+            self._sagemaker.update_model_package(
+                ModelPackageArn=name,
+                CustomerMetadataProperties={**kept, **_clean(properties)},
+                **unchanged,
             )
 
     def download(self, package: ModelPackage, folder: Path) -> Path:
@@ -253,12 +269,16 @@ def _properties(entry: RegistryEntry) -> dict[str, str]:
         **{METRIC_PROPERTY + name: f"{value:.6g}" for name, value in entry.metrics.items()},
         **entry.properties,
     }
+    return dict(list(_clean(wanted).items())[: _PROPERTIES - _RESERVED])
+
+
+def _clean(properties: dict[str, str]) -> dict[str, str]:
+    """As the service takes them; an empty one is left out."""
     cleaned = {
         _REFUSED.sub("-", key)[:_KEY_LENGTH]: _REFUSED.sub(" ", value)[:_VALUE_LENGTH].strip()
-        for key, value in wanted.items()
+        for key, value in properties.items()
     }
-    kept = [(key, value) for key, value in cleaned.items() if value]
-    return dict(kept[:_PROPERTIES])
+    return {key: value for key, value in cleaned.items() if value}
 
 
 def _bucket_and_key(url: str) -> tuple[str, str]:

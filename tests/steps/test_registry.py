@@ -366,13 +366,26 @@ def test_long_and_odd_properties_are_cut_to_what_the_service_takes(tmp_path: Pat
     model = botocore.session.get_session().get_service_model("sagemaker")
     validate_parameters(request, model.operation_model("CreateModelPackage").input_shape)
     properties = request["CustomerMetadataProperties"]
-    assert len(properties) == 50
+    assert len(properties) == 36  # of 50: there is room for what is noted later
     assert properties["model_sha256"] == entry.model_sha256
     assert all(len(value) <= 256 for value in properties.values())
     assert "{" not in properties["odd"]
     assert "\n" not in properties["odd"]
     assert len(request["ModelPackageDescription"]) <= 1024
     assert request["ModelPackageDescription"].endswith(f"[{entry.key}]")
+
+
+def test_what_is_noted_later_is_added_to_what_is_there(aws, tmp_path: Path) -> None:
+    registry = open_registry(GROUP)
+    package = registry.register(entry_for(tmp_path / "one"))
+    registry.reject(package.name, "Parity gate: no")
+    before = aws("sagemaker").describe_model_package(ModelPackageName=package.name)
+    registry.note(package.name, {"package_url": "s3://b/k", "odd": "a{b}"})
+    after = aws("sagemaker").describe_model_package(ModelPackageName=package.name)
+    added = {"package_url": "s3://b/k", "odd": "a b"}
+    assert after["CustomerMetadataProperties"] == before["CustomerMetadataProperties"] | added
+    assert after["ModelApprovalStatus"] == "Rejected"
+    assert after["ApprovalDescription"] == "Parity gate: no"
 
 
 def test_the_reason_of_a_rejection_is_kept_in_sagemaker(aws, tmp_path: Path) -> None:
