@@ -25,11 +25,14 @@ from steps.prepare.cleaning import SPLITS
 from steps.prepare.config import PrepareConfig
 from steps.prepare.quarantine import Quarantine, open_quarantine
 from steps.prepare.reading import find_files
+from steps.prepare.regression import check_intents, digests_of, read_regression_set
 from steps.prepare.scanning import Progress, Scan, scan
 from steps.prepare.splitting import Splitter, Thresholds, draw
 from steps.prepare.tokenizing import TextTokenizer, load_tokenizer
 from steps.prepare.validation import CRITICAL, SAMPLE_ROWS, DataProfile, Failure, validate
 from steps.prepare.writing import open_splits
+from steps.regression.cases import NAME as REGRESSION
+from steps.regression.cases import Case, write_cases
 
 _PARTIAL = ".partial"
 _JUDGEMENT = ("quarantine.parquet", "validation.json", "data_docs")
@@ -61,20 +64,23 @@ def prepare(raw: Path, channel: Path | None, out: Path, config: PrepareConfig) -
         StepError: The data or the base model cannot be used; the message says why.
     """
     files = find_files(raw)
+    cases = read_regression_set(raw, config.max_characters)
     base_model = find_base_model(config.base_model, channel, weights=False)
     tokenizer = load_tokenizer(base_model, config.max_length)
     partial = out / _PARTIAL
     shutil.rmtree(partial, ignore_errors=True)  # of a job that was killed
+    (out / REGRESSION).unlink(missing_ok=True)  # of a job on data that had one
     try:
         (partial / "out").mkdir(parents=True)
         names = {path.relative_to(raw).as_posix(): path for path in files}
-        _prepare(names, partial, out, tokenizer, config)
+        _prepare(names, cases, partial, out, tokenizer, config)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def _prepare(
     files: dict[str, Path],
+    cases: list[Case],
     partial: Path,
     out: Path,
     tokenizer: TextTokenizer,
@@ -89,7 +95,7 @@ def _prepare(
         )
         buckets = Buckets(partial / "buckets", resolving.CLEANED, buckets_for(size))
         with buckets:
-            found = scan(files, config, buckets, quarantine)
+            found = scan(files, config, buckets, quarantine, digests_of(cases))
         thresholds = Thresholds.of(config.test_share, config.validation_share, found.published)
         splitter, sample = Splitter(thresholds), _Sample(config.seed)
         _resolve(buckets, list(files), quarantine, survivors, splitter, sample, config)
@@ -102,6 +108,9 @@ def _prepare(
         raise StepError(_sentence(critical, profile, config))
     for failure in failures:
         print(f"warning: {failure}", flush=True)
+    check_intents(cases, profile.examples)
+    if cases:
+        write_cases(results / REGRESSION, cases)
     splitter.settle()
     _write(survivors, results, splitter, tokenizer, found, profile, config)
     _publish(results, out, sorted(path.name for path in results.iterdir()))

@@ -16,8 +16,12 @@ from steps.contract import StepError, read_json
 NAME = "manifest.json"
 
 
-def listed_files(folder: Path) -> list[Path] | None:
+def listed_files(folder: Path, *, only: str | None = None) -> list[Path] | None:
     """The files that the manifest in ``folder`` lists, each with the size and hash it states.
+
+    Args:
+        folder: A dataset.
+        only: Look for this one path alone.
 
     Returns:
         None where there is no manifest.
@@ -34,6 +38,8 @@ def listed_files(folder: Path) -> list[Path] | None:
             f"{NAME} in the raw data is not a dataset's manifest (format 1, with files): "
             "write it with slm import or slm upload, or remove it."
         )
+    if only is not None:
+        files = [e for e in files if isinstance(e, dict) and e.get("path") == only]
     return [_checked(folder, entry) for entry in files]
 
 

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, NamedTuple, TextIO
 from steps.contract import StepError
 from steps.prepare import manifest
 from steps.prepare.cleaning import UNDECODABLE, decodable
+from steps.regression.cases import NAME as REGRESSION
 
 REQUIRED_COLUMNS = ("text", "intent")
 OPTIONAL_COLUMNS = ("split", "locale")
@@ -46,7 +47,7 @@ class Row(NamedTuple):
 def find_files(folder: Path) -> list[Path]:
     """The data files below ``folder``, sorted by their path in it.
 
-    Where the folder has a manifest, the files that it lists.
+    Where the folder has a manifest, the files that it lists. The regression set is none of them.
 
     Raises:
         StepError: There is none, or there is one that cannot be data.
@@ -63,6 +64,13 @@ def find_files(folder: Path) -> list[Path]:
         hidden = any(part.startswith(".") for part in name.split("/"))
         if path.is_dir() or hidden or path.name.lower() in _NOT_DATA:
             continue
+        if name == REGRESSION:
+            continue
+        if path.name.lower() == REGRESSION:
+            raise StepError(
+                f"{name} in the raw data is not at the top of the folder, called {REGRESSION}, "
+                "where a regression set belongs: move it there, or give it another name."
+            )
         if path.suffix.lower() not in _READERS:
             raise StepError(
                 f"{name} in the raw data is neither .jsonl, .csv nor .parquet: "

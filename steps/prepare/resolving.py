@@ -24,7 +24,14 @@ ALSO_IN_TEST = "also_in_test"
 ALSO_IN_VALIDATION = "also_in_validation"
 EXACT_DUPLICATE = "exact_duplicate"
 NORMALISED_DUPLICATE = "normalised_duplicate"
-REPEATS = (EXACT_DUPLICATE, NORMALISED_DUPLICATE, ALSO_IN_TEST, ALSO_IN_VALIDATION)
+ALSO_IN_REGRESSION = "also_in_regression"
+REPEATS = (
+    EXACT_DUPLICATE,
+    NORMALISED_DUPLICATE,
+    ALSO_IN_TEST,
+    ALSO_IN_VALIDATION,
+    ALSO_IN_REGRESSION,
+)
 """Reasons that say a text was there already, not that anything is wrong with it."""
 
 TEST, VALIDATION, TRAIN, UNPUBLISHED = 0, 1, 2, 3

@@ -11,7 +11,7 @@ from steps.prepare.buckets import Buckets, digest_of
 from steps.prepare.config import PrepareConfig
 from steps.prepare.quarantine import Quarantine
 from steps.prepare.reading import Row, read_rows
-from steps.prepare.resolving import SPLIT_CODES
+from steps.prepare.resolving import ALSO_IN_REGRESSION, SPLIT_CODES
 
 _PROGRESS_ROWS = 100_000
 _Cleaned = tuple[str, str, str | None, str | None]  # text, intent, published split, locale
@@ -43,9 +43,16 @@ class Progress:
 
 
 def scan(
-    files: dict[str, Path], config: PrepareConfig, buckets: Buckets, quarantine: Quarantine
+    files: dict[str, Path],
+    config: PrepareConfig,
+    buckets: Buckets,
+    quarantine: Quarantine,
+    regression: frozenset[bytes] = frozenset(),
 ) -> Scan:
-    """Read ``files`` (by their name in the raw folder) into ``buckets`` and ``quarantine``."""
+    """Read ``files`` (by their name in the raw folder) into ``buckets`` and ``quarantine``.
+
+    ``regression`` has the digests of the texts that the regression set keeps for itself.
+    """
     found = Scan()
     progress = Progress("read")
     for number, (name, path) in enumerate(files.items()):
@@ -58,9 +65,12 @@ def scan(
                 quarantine.add(name, row.line, row.text, row.intent, cleaned)
                 continue
             text, intent, split, locale = cleaned
+            digest = digest_of(cleaning.normalise(text))
+            if digest in regression:
+                quarantine.add(name, row.line, text, intent, ALSO_IN_REGRESSION)
+                continue
             code = SPLIT_CODES[split]
             found.published.add(code)
-            digest = digest_of(cleaning.normalise(text))
             buckets.add((digest, text, intent, code, locale, number, row.line), len(text))
     return found
 
