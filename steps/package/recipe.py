@@ -7,6 +7,12 @@ theirs, so that the scripts do without the shell's own braces. Sources: the comp
 reference of AWS IoT Greengrass and "Types of Recipes Supported by GG nucleus lite" in
 aws-greengrass-lite.
 
+Without ``accessControl`` either nucleus refuses the component every message. It may publish its
+windows to IoT Core and answer requests on local topics, those of the runtime's defaults; a device
+whose configuration file names others gets them by a deployment's configuration. A topic's thing is
+a ``*``, which both nuclei match: nucleus lite did not always put a recipe's variables into
+policies, and a device's IoT policy lets it publish below its own name only.
+
 The scripts are plain POSIX shell, may be killed anywhere and run again, and take paths with spaces.
 What they leave out: updating and serving, which are the component's own commands.
 """
@@ -16,6 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from edge.settings import GreengrassSettings, TelemetrySettings
 from steps.package.config import PYTHON, PackageConfig
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "aarch64"}
@@ -126,8 +133,31 @@ def build_recipe(config: PackageConfig, contents: Contents) -> dict[str, Any]:
         "ComponentType": "aws.greengrass.generic",
         "ComponentDescription": "Turns an utterance into an intent on the device.",
         "ComponentPublisher": config.publisher,
+        "ComponentConfiguration": {
+            "DefaultConfiguration": {"accessControl": _access(config.component_name)}
+        },
         "Manifests": [_manifest(config, contents, name) for name in ARCHITECTURES],
     }
+
+
+def _access(component: str) -> dict[str, Any]:
+    """What the component may ask its nucleus for; ids must differ from other components'."""
+    local = GreengrassSettings()
+    allowed = (
+        ("mqttproxy", "PublishToIoTCore", TelemetrySettings().topic, "publish its counts"),
+        ("pubsub", "SubscribeToTopic", local.requests, "take requests"),
+        ("pubsub", "PublishToTopic", local.responses, "answer them"),
+    )
+    services: dict[str, Any] = {}
+    for number, (service, operation, topic, words) in enumerate(allowed, 1):
+        services.setdefault(f"aws.greengrass.ipc.{service}", {})[
+            f"{component}:{service}:{number}"
+        ] = {
+            "policyDescription": f"Lets it {words}.",
+            "operations": [f"aws.greengrass#{operation}"],
+            "resources": [topic.replace("{thing}", "*")],
+        }
+    return services
 
 
 def _manifest(config: PackageConfig, contents: Contents, architecture: str) -> dict[str, Any]:

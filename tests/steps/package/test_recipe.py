@@ -3,18 +3,20 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edge.settings import Settings
 from steps.package.recipe import Contents, build_recipe
 from tests.steps.package.conftest import CONFIG
 
 # Spelling as in AWS's component recipe reference; nucleus lite compares case
 TOP = {
     "RecipeFormatVersion", "ComponentName", "ComponentVersion", "ComponentType",
-    "ComponentDescription", "ComponentPublisher", "Manifests",
+    "ComponentDescription", "ComponentPublisher", "ComponentConfiguration", "Manifests",
 }  # fmt: skip
 VARIABLES = {"artifacts:decompressedPath", "artifacts:path", "work:path"}
 SHA256 = "0123456789abcdef" * 4
@@ -57,6 +59,31 @@ def test_the_recipe_is_one_that_both_nuclei_take() -> None:
         ]
     used = {name for s in strings(recipe) for name in re.findall(r"\{(\w+:[^}]+)\}", s)}
     assert used == VARIABLES
+
+
+def test_a_nucleus_lets_the_component_send_counts_and_answer_and_nothing_else() -> None:
+    """IPC without a policy is refused with UnauthorizedError by both nuclei."""
+    settings = Settings.parse({"thing": "kitchen-1"})
+    needs = {
+        "aws.greengrass#PublishToIoTCore": settings.in_topic(settings.telemetry.topic),
+        "aws.greengrass#SubscribeToTopic": settings.in_topic(settings.greengrass.requests),
+        "aws.greengrass#PublishToTopic": settings.in_topic(settings.greengrass.responses),
+    }
+    configuration = build()["ComponentConfiguration"]["DefaultConfiguration"]
+    services = configuration["accessControl"]
+    assert set(services) == {"aws.greengrass.ipc.mqttproxy", "aws.greengrass.ipc.pubsub"}
+    allowed: dict[str, str] = {}
+    for service, policies in services.items():
+        for name, policy in policies.items():
+            assert name.startswith(f"com.example.Intents:{service.rpartition('.')[2]}:")
+            (operation,), (resource,) = policy["operations"], policy["resources"]
+            assert operation.endswith("ToIoTCore") == service.endswith("mqttproxy")
+            allowed[operation] = resource
+    assert set(allowed) == set(needs)
+    for operation, topic in needs.items():
+        assert fnmatchcase(topic, allowed[operation])
+        assert allowed[operation].startswith("slm/")
+        assert not fnmatchcase("slm/kitchen-1/else", allowed[operation])
 
 
 def test_the_recipe_passes_the_service_model_of_greengrass() -> None:
