@@ -50,7 +50,7 @@ def acknowledged(settings: Settings) -> tuple[Acknowledged, ...]:
     )
     group = re.escape(settings.model_package_group)
     base_model = re.escape((settings.base_model_uri or "").removeprefix("s3://").rstrip("/"))
-    jobs = r"(Processing|Training|Registration)/"
+    jobs = r"(Processing|Training|Registration|Drift)/"
     return (
         Acknowledged(
             WILDCARD,
@@ -61,16 +61,17 @@ def acknowledged(settings: Settings) -> tuple[Acknowledged, ...]:
         ),
         Acknowledged(
             WILDCARD,
-            rf"{jobs}|Telemetry/Role/",
+            rf"{jobs}|(Telemetry|Watch)/Role/",
             r"Resource::\*",
             "The registry's login token, metrics (with their namespaces as a condition) and, in a "
             "VPC, EC2's describing calls know no resource; cdk/roles/wildcards.py lists each.",
         ),
         Acknowledged(
             WILDCARD,
-            jobs,
-            r"Resource::logs:log-group:/aws/sagemaker/\*",
-            "SageMaker names the log groups of jobs, and a stream when its job starts.",
+            rf"{jobs}|LogRetention/Role/",
+            r"Resource::logs:log-group:/aws/sagemaker/(\*|(Processing|Training)Jobs:\*)",
+            "SageMaker names the log groups of jobs, and a stream when its job starts; IAM wants "
+            "the streams' wildcard even where only the group is meant.",
         ),
         Acknowledged(
             WILDCARD,
@@ -127,11 +128,11 @@ def acknowledged(settings: Settings) -> tuple[Acknowledged, ...]:
         ),
         Acknowledged(
             WILDCARD,
-            r"(Devices|Telemetry)/Role/",
-            rf"Resource::s3:({deployments}/{settings.components_prefix}"
-            rf"|{processed}/{settings.telemetry_prefix})/\*",
+            r"((Devices|Telemetry)/Role|Drift)/",
+            rf"Resource::s3:({deployments}/({settings.components_prefix}"
+            rf"|{settings.references_prefix})|{processed}/{settings.telemetry_prefix})/\*",
             "Versions of components are numbered as models are registered, and a device's windows "
-            "are named by the device; each role has the one prefix, to read or to write.",
+            "are named by the device; each role has the prefixes that it reads or writes.",
         ),
         Acknowledged(
             "AwsSolutions-SQS3",
