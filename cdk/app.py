@@ -24,6 +24,7 @@ from cdk.context import KEYS, ContextError, Request
 from cdk.edge.stack import EdgeStack
 from cdk.foundation.stack import FoundationStack
 from cdk.identity.stack import IdentityStack, why_left_out
+from cdk.monitoring.stack import MonitoringStack
 from cdk.roles.stack import RolesStack
 from cdk.training.pipeline import Definition
 from cdk.training.stack import TrainingStack
@@ -38,6 +39,7 @@ class Stacks:
     roles: RolesStack
     training: TrainingStack
     edge: EdgeStack
+    monitoring: MonitoringStack
     identity: IdentityStack | None
 
 
@@ -87,7 +89,18 @@ def add_stacks(app: App, request: Request) -> Stacks:
         roles=roles,
         env=env,
     )
-    return Stacks(foundation, roles, training, edge, _identity(app, settings))
+    monitoring = MonitoringStack(
+        app,
+        settings.stack_name("monitoring"),
+        settings=settings,
+        foundation=foundation,
+        roles=roles,
+        env=env,
+    )
+    # by names only, so CDK cannot see it: the schedules' group and the drift check
+    monitoring.add_stack_dependency(training)
+    people = _identity(app, settings)
+    return Stacks(foundation, roles, training, edge, monitoring, people)
 
 
 def _identity(app: App, settings: Settings) -> IdentityStack | None:

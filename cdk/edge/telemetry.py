@@ -13,11 +13,7 @@ Leaves out: what a window holds (edge/telemetry), and reading the files.
 
 from __future__ import annotations
 
-from typing import cast
-
 from aws_cdk import CfnTag, Duration
-from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_iot as iot
 from aws_cdk import aws_kms as kms
@@ -26,6 +22,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from cdk.edge.devices import OWN_TOPICS
+from cdk.monitoring.alerts import dead_letters_alarm
 from cdk.roles import principals, wildcards
 from cdk.roles.names import Names
 from cdk.roles.statements import allow, use_key
@@ -129,28 +126,18 @@ class Telemetry(Construct):
         )
 
     def _dead_letters(self, settings: Settings, key: kms.IKey, alerts: sns.ITopic) -> sqs.Queue:
-        name = dead_letters_name(settings)
         queue = sqs.Queue(
             self,
             "DeadLetters",
-            queue_name=name,
+            queue_name=dead_letters_name(settings),
             encryption=sqs.QueueEncryption.KMS,
             encryption_master_key=key,
             enforce_ssl=True,
             retention_period=Duration.days(14),
         )
-        alarm = cloudwatch.Alarm(
-            self,
-            "DeadLettersWait",
-            alarm_name=name,
-            alarm_description="A device's telemetry could not be stored: read the queue",
-            metric=queue.metric_approximate_number_of_messages_visible(period=Duration.minutes(5)),
-            threshold=1,
-            evaluation_periods=1,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        dead_letters_alarm(
+            self, settings=settings, alerts=alerts, section="telemetry-dead-letters", queue=queue
         )
-        alarm.add_alarm_action(cast("cloudwatch.IAlarmAction", actions.SnsAction(alerts)))
         return queue
 
     def _role(self, names: Names) -> iam.Role:

@@ -101,7 +101,13 @@ def _statements(names: Names) -> list[iam.PolicyStatement]:
         ),
         allow(
             "Logs",
-            ["logs:Create*", "logs:Describe*", "logs:Get*", "logs:PutLogEvents"],
+            [
+                "logs:Create*",
+                "logs:Describe*",
+                "logs:Get*",
+                "logs:PutLogEvents",
+                "logs:PutRetentionPolicy",
+            ],
             [
                 names.arn("logs", "log-group:/aws/sagemaker/*"),
                 names.arn("logs", f"log-group:/aws/lambda/{settings.name}-*"),

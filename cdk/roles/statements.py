@@ -146,7 +146,11 @@ def _retraining(names: Names) -> list[iam.PolicyStatement]:
     """Schedules: they start the pipeline, and keep what could not be started."""
     settings = names.settings
     return [
-        allow("Start", ["sagemaker:StartPipelineExecution"], [settings.pipeline_arn]),
+        allow(
+            "Start",
+            ["sagemaker:StartPipelineExecution"],
+            [settings.pipeline_arn, settings.drift_pipeline_arn],
+        ),
         allow(
             "KeepWhatFailed", ["sqs:SendMessage"], [names.arn("sqs", settings.dead_letter_queue)]
         ),

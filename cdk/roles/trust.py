@@ -17,11 +17,12 @@ from pipeline.settings import RoleKind, Settings
 def trusted_by(kind: RoleKind, settings: Settings) -> iam.IPrincipal:
     """The principals of one service role."""
     if kind == "retraining":
-        return _scheduler(settings)
+        return scheduler(settings)
     return _service("sagemaker", settings, f"sagemaker:{settings.region}:{settings.account}:*")
 
 
-def _scheduler(settings: Settings) -> iam.IPrincipal:
+def scheduler(settings: Settings) -> iam.IPrincipal:
+    """EventBridge Scheduler, for the project's own group of schedules."""
     group = f"schedule-group/{settings.schedule_group}"
     return _service(
         "scheduler", settings, f"scheduler:{settings.region}:{settings.account}:{group}"

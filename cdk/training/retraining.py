@@ -1,15 +1,16 @@
-"""What starts the pipeline besides people: new data and a schedule; and who hears of failures.
+"""What starts the pipeline besides people: new data, drift and a schedule.
 
     manifest.json lands -> EventBridge rule -> function -> one-time schedule -> pipeline
+    drift is found      -> EventBridge rule -> function -> one-time schedule -> pipeline
     cron or rate        -> periodic schedule ----------------------------------> pipeline
-    execution fails     -> EventBridge rule -> alert topic
 
-The function stands between rule and pipeline for the cool-down: ten manifests in a minute start one
-execution (see its module, cdk/functions/retraining/index.py). What cannot be delivered after a few
-retries waits in one dead-letter queue, and an alarm says so.
+The function stands between rule and pipeline for the cool-downs: ten manifests in a minute start
+one execution, and so does drift that goes on for days (see its module,
+cdk/functions/retraining/index.py). What cannot be delivered after a few retries waits in one
+dead-letter queue, and an alarm says so.
 
-Leaves out: the role that starts the pipeline (cdk/roles), and the bucket's notifications
-(cdk/foundation).
+Leaves out: the role that starts the pipeline (cdk/roles), the bucket's notifications
+(cdk/foundation), and finding drift (pipeline/drift_definition.py, on cdk/monitoring's schedule).
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from aws_cdk import CfnTag, Duration, RemovalPolicy
-from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -32,13 +31,26 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from cdk.monitoring.alerts import dead_letters_alarm
 from cdk.roles import principals
-from pipeline.settings import Settings
+from pipeline.monitoring import DRIFT_EVENT
+from pipeline.settings import PROJECT, Settings
 
 CODE = Path(__file__).resolve().parent.parent / "functions" / "retraining"
 RETRIES = 3
 MAX_AGE = Duration.hours(1)  # of an event that cannot be delivered
 LOG_RETENTION = logs.RetentionDays.THREE_MONTHS
+
+
+def starts_anything(settings: Settings) -> bool:
+    """Whether something starts a pipeline besides people: then it needs schedules and a queue."""
+    retraining = settings.retraining
+    return bool(
+        retraining.on_new_data
+        or retraining.on_drift
+        or retraining.schedule
+        or settings.monitoring.drift_schedule
+    )
 
 
 def start_target(settings: Settings) -> str:
@@ -64,15 +76,19 @@ class Retraining(Construct):
     ) -> None:
         super().__init__(scope, id)
         self._settings = settings
-        if not (settings.retraining.on_new_data or settings.retraining.schedule):
+        if not starts_anything(settings):
             return
         self._key = key
         self._queue = self._dead_letters(alerts)
         self._group = scheduler.CfnScheduleGroup(
             self, "Schedules", name=settings.schedule_group, tags=_tags(settings)
         )
-        if settings.retraining.on_new_data:
-            self._rule(self._function())
+        if settings.retraining.on_new_data or settings.retraining.on_drift:
+            function = self._function()
+            if settings.retraining.on_new_data:
+                self._new_data(function)
+            if settings.retraining.on_drift:
+                self._drift(function)
         if settings.retraining.schedule:
             self._schedule()
 
@@ -86,18 +102,13 @@ class Retraining(Construct):
             enforce_ssl=True,
             retention_period=Duration.days(14),
         )
-        alarm = cloudwatch.Alarm(
+        dead_letters_alarm(
             self,
-            "DeadLettersWait",
-            alarm_name=self._settings.dead_letter_queue,
-            alarm_description="Data or a schedule could not start the pipeline: read the queue",
-            metric=queue.metric_approximate_number_of_messages_visible(period=Duration.minutes(5)),
-            threshold=1,
-            evaluation_periods=1,
-            comparison_operator=(cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD),
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            settings=self._settings,
+            alerts=alerts,
+            section="retraining-dead-letters",
+            queue=queue,
         )
-        alarm.add_alarm_action(cast("cloudwatch.IAlarmAction", actions.SnsAction(alerts)))
         return queue
 
     def _function(self) -> lambda_.Function:
@@ -114,7 +125,7 @@ class Retraining(Construct):
             self,
             "Function",
             function_name=settings.retraining_function,
-            description="Lets one schedule wait that starts the pipeline on the newest data",
+            description="Lets a schedule wait that starts the pipeline, for new data or for drift",
             runtime=lambda_.Runtime.PYTHON_3_14,
             architecture=lambda_.Architecture.ARM_64,
             handler="index.handler",
@@ -137,6 +148,10 @@ class Retraining(Construct):
                 "ROLE_ARN": settings.role_arn("retraining"),
                 "DEAD_LETTERS_ARN": self._queue.queue_arn,
                 "COOL_DOWN_MINUTES": str(settings.retraining.cool_down_minutes),
+                "ENVIRONMENT": settings.environment,
+                "DRIFT_SCHEDULE": settings.drift_rule,
+                "DRIFT_COOL_DOWN_HOURS": str(settings.retraining.drift_cool_down_hours),
+                "AUTOMATIC_APPROVAL": "yes" if settings.retraining.automatic_approval else "no",
             },
         )
         # The role goes in by its name: by reference, CDK would also name it as a dependency, which
@@ -157,15 +172,20 @@ class Retraining(Construct):
         settings = self._settings
         arn = f"arn:{settings.partition}"
         raw = f"{arn}:s3:::{settings.raw_bucket}"
-        schedule = (
+        schedules = [
             f"{arn}:scheduler:{settings.region}:{settings.account}:schedule/"
-            f"{settings.schedule_group}/{settings.new_data_rule}"
-        )
+            f"{settings.schedule_group}/{name}"
+            for name in (settings.new_data_rule, settings.drift_rule)
+        ]
         statements = [
-            _allow(
-                [f"scheduler:{verb}Schedule" for verb in ("Create", "Delete", "Get", "Update")],
-                schedule,
+            iam.PolicyStatement(
+                actions=[
+                    f"scheduler:{verb}Schedule" for verb in ("Create", "Delete", "Get", "Update")
+                ],
+                resources=schedules,
             ),
+            # which executions drift has started: the cool-down
+            _allow(["sagemaker:ListPipelineExecutions"], settings.pipeline_arn),
             _allow(
                 ["iam:PassRole"],
                 settings.role_arn("retraining"),
@@ -185,12 +205,12 @@ class Retraining(Construct):
             self,
             "FunctionRole",
             role_name=self._function_role_name,
-            description="Reads a dataset's manifest and keeps the schedule that waits for it",
+            description="Reads datasets' manifests and keeps the schedules that wait for them",
             assumed_by=principals.service("lambda"),
             inline_policies={"function": iam.PolicyDocument(statements=statements)},
         )
 
-    def _rule(self, function: lambda_.Function) -> None:
+    def _new_data(self, function: lambda_.Function) -> None:
         settings = self._settings
         events.Rule(
             self,
@@ -219,6 +239,33 @@ class Retraining(Construct):
                                 "time": events.EventField.from_path("$.time"),
                             }
                         ),
+                        dead_letter_queue=self._queue,
+                        retry_attempts=RETRIES,
+                        max_event_age=MAX_AGE,
+                    )
+                )
+            ],
+        )
+
+    def _drift(self, function: lambda_.Function) -> None:
+        settings = self._settings
+        events.Rule(
+            self,
+            "Drift",
+            rule_name=settings.drift_rule,
+            description="The check of the devices' windows found drift",
+            event_pattern=events.EventPattern(
+                source=[PROJECT],
+                detail_type=[DRIFT_EVENT],
+                detail={
+                    "environment": [settings.environment],
+                    "pipeline": [settings.pipeline_name],
+                },
+            ),
+            targets=[
+                _target(
+                    targets.LambdaFunction(
+                        cast("lambda_.IFunction", function),
                         dead_letter_queue=self._queue,
                         retry_attempts=RETRIES,
                         max_event_age=MAX_AGE,
@@ -258,44 +305,6 @@ class Retraining(Construct):
             ),
         )
         schedule.node.add_dependency(self._group)
-
-
-class FailureAlerts(Construct):
-    """An execution that fails is told to the alert topic, in words."""
-
-    def __init__(
-        self, scope: Construct, id: str, *, settings: Settings, alerts: sns.ITopic
-    ) -> None:
-        super().__init__(scope, id)
-        execution = events.EventField.from_path("$.detail.pipelineExecutionArn")
-        ended = events.EventField.from_path("$.time")
-        events.Rule(
-            self,
-            "Failed",
-            rule_name=f"{settings.name}-execution-failed",
-            description="An execution of the pipeline failed",
-            event_pattern=events.EventPattern(
-                source=["aws.sagemaker"],
-                detail_type=["SageMaker Model Building Pipeline Execution Status Change"],
-                detail={
-                    "pipelineArn": [settings.pipeline_arn],
-                    "currentPipelineExecutionStatus": ["Failed"],
-                },
-            ),
-            targets=[
-                _target(
-                    targets.SnsTopic(
-                        alerts,
-                        message=events.RuleTargetInput.from_text(
-                            f"{settings.pipeline_name}: an execution failed at {ended}. Read why "
-                            f"with: slm watch {execution} --env {settings.environment}"
-                        ),
-                        retry_attempts=RETRIES,
-                        max_event_age=MAX_AGE,
-                    )
-                )
-            ],
-        )
 
 
 def _allow(

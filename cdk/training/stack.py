@@ -17,7 +17,7 @@ from cdk.foundation.stack import FoundationStack
 from cdk.roles.stack import RolesStack
 from cdk.training.images import BuiltImages, Repositories
 from cdk.training.pipeline import Definition, ModelPackageGroup, Pipeline
-from cdk.training.retraining import FailureAlerts, Retraining
+from cdk.training.retraining import Retraining
 from cdk.training.studio import Studio
 from pipeline.settings import Settings
 
@@ -61,7 +61,6 @@ class TrainingStack(Stack):
         ModelPackageGroup(self, "Models", settings=settings)
         Pipeline(self, "Pipeline", settings=settings, definition=definition, key=key)
         Retraining(self, "Retraining", settings=settings, key=key, alerts=alerts)
-        FailureAlerts(self, "FailureAlerts", settings=settings, alerts=alerts)
         if settings.studio.enabled:
             Studio(self, "Studio", settings=settings, key=key)
         boundary = iam.ManagedPolicy.from_managed_policy_arn(
