@@ -23,11 +23,12 @@ from pipeline.cloud.session import Account, CloudError, MissingError
 from pipeline.errors import UsageError
 
 VERSION = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}")
-SIGNATURE, MANIFEST, RECIPE, SUMMARY = (
+SIGNATURE, MANIFEST, RECIPE, SUMMARY, REFERENCE = (
     "manifest.sig",
     "manifest.json",
     "recipe.json",
     "package.json",
+    "reference.json",
 )
 _DEPLOYABLE_SECONDS = 60
 
@@ -38,6 +39,8 @@ class Package:
 
     Attributes:
         files: Path and SHA-256 of every artifact, by name.
+        beside: The same of what is no artifact: recipe, summary, and the reference that windows of
+            this version are compared with.
     """
 
     folder: Path
@@ -45,6 +48,7 @@ class Package:
     version: str
     recipe: dict[str, Any]
     files: dict[str, tuple[Path, str]]
+    beside: dict[str, tuple[Path, str]]
 
 
 def read(folder: Path, component: str) -> Package:
@@ -60,7 +64,6 @@ def read(folder: Path, component: str) -> Package:
         expected = {str(one["zip"]): str(one["sha256"]) for one in archives.values()}
         expected[MANIFEST] = str(summary["manifest_sha256"])
         of_recipe = (recipe["ComponentName"], recipe["ComponentVersion"])
-        sha256 = summary.get("recipe_sha256", _sha256(folder / RECIPE))
     except (KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             f"{folder} is no package of this format ({error} in {SUMMARY} or {RECIPE}): name the "
@@ -71,10 +74,20 @@ def read(folder: Path, component: str) -> Package:
             f"{folder} holds {name} {version}, not a version of {component}: check --env and "
             "the folder."
         )
-    if sha256 != _sha256(folder / RECIPE):
-        raise UsageError(
-            f"{folder / RECIPE} is not the file that {SUMMARY} names: package it again."
-        )
+    found = _compare(folder, expected)
+    signature = folder / SIGNATURE
+    if not signature.is_file():
+        raise UsageError(f"{folder} is not signed, and devices would refuse it: package it again.")
+    found[SIGNATURE] = (signature, _sha256(signature))
+    named = ((RECIPE, "recipe_sha256"), (REFERENCE, "reference_sha256"))
+    beside = _compare(folder, {file: str(summary[key]) for file, key in named if key in summary})
+    for file in (RECIPE, SUMMARY):  # an older package does not name the recipe's hash
+        beside[file] = (folder / file, _sha256(folder / file))
+    return Package(folder, name, version, recipe, found, beside)
+
+
+def _compare(folder: Path, expected: dict[str, str]) -> dict[str, tuple[Path, str]]:
+    """Every file with its hash, which is as expected."""
     found: dict[str, tuple[Path, str]] = {}
     for file, sha256 in expected.items():
         path = folder / file
@@ -83,11 +96,7 @@ def read(folder: Path, component: str) -> Package:
                 f"{path} is missing or is not the file that {SUMMARY} names: package it again."
             )
         found[file] = (path, sha256)
-    signature = folder / SIGNATURE
-    if not signature.is_file():
-        raise UsageError(f"{folder} is not signed, and devices would refuse it: package it again.")
-    found[SIGNATURE] = (signature, _sha256(signature))
-    return Package(folder, name, version, recipe, found)
+    return found
 
 
 def check_signature(account: Account, package: Package) -> None:
@@ -131,6 +140,9 @@ def publish(account: Account, package: Package) -> bool:
             f"{package.name} {package.version} is in {account.place} already, made of another "
             "package: a version never changes, so package this one under a new version."
         )
+    if REFERENCE in package.beside:
+        path, sha256 = package.beside[REFERENCE]
+        bucket.upload(path, f"{settings.references_prefix}/{package.version}.json", sha256)
     if there:
         _wait_until_deployable(account, package.version)  # an earlier call may have been cut off
         return False
