@@ -104,6 +104,7 @@ class Builder:
         property_file: str | None = None,
         calls_aws: bool = False,
         uploads: bool = True,
+        cached: bool = True,
     ) -> Job:
         """A Processing step that runs ``python -m module``.
 
@@ -114,6 +115,7 @@ class Builder:
             property_file: A JSON file in ``output`` that gates read; its name is the file's stem.
             calls_aws: The job calls AWS itself, so it needs the network.
             uploads: It may write objects when it does, so it is told the key.
+            cached: The same inputs and arguments give the same result.
         """
         settings = self._settings
         variables = dict(environment or {})
@@ -155,7 +157,7 @@ class Builder:
             description=description,
             step_args=job,
             property_files=list(files.values()),
-            cache_config=self._cache(),
+            cache_config=self._cache() if cached else None,
             retry_policies=_retries(),
         )
         return Job(step, files)
@@ -265,10 +267,12 @@ class Builder:
             name=name, display_name=title, description=description, error_message=message
         )
 
-    def pipeline(self, *, parameters: Sequence[Variable], steps: Sequence[Any]) -> str:
-        """The JSON that ``CreatePipeline`` takes."""
+    def pipeline(
+        self, *, parameters: Sequence[Variable], steps: Sequence[Any], name: str | None = None
+    ) -> str:
+        """The JSON that ``CreatePipeline`` takes; ``name`` is that of the main one if left out."""
         pipeline = sdk("mlops.workflow.pipeline:Pipeline")(
-            name=self._settings.pipeline_name,
+            name=name or self._settings.pipeline_name,
             parameters=list(parameters),
             steps=[step.step if isinstance(step, Job) else step for step in steps],
             pipeline_experiment_config=None,  # superseded by MLflow, also in Studio
