@@ -1,7 +1,7 @@
 """The commands of ``slm``: each reads its options, calls what does the work, and prints.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped. An error is one sentence on the error
-output; a traceback is a bug.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 drift found, 130 stopped. An error is one sentence on
+the error output; a traceback is a bug.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pipeline.cli import cloud, fleet
+from pipeline.cli import cloud, drift, fleet
 from pipeline.local.errors import PipelineError, UsageError
 from pipeline.settings import SettingsError
 
@@ -263,5 +263,6 @@ def _imported(done: Any) -> None:
     typer.echo(f"next: slm run --data {done.folder}")
 
 
+drift.add_to(app)
 cloud.add_to(app)
 fleet.add_to(app)

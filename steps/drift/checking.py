@@ -1,7 +1,8 @@
 """The check itself: every version's newest periods, figure by figure, against its reference.
 
-Each period of a version ends in one of four words: ``drift``, ``no drift``, ``not enough`` (with how
-much there is and how much it takes) or ``no reference``. What it leaves out: reading and telling.
+Each period of a version ends in one of four words: ``drift``, ``no drift``, ``not enough`` (with
+how much there is and how much it takes) or ``no reference``. What it leaves out: reading windows,
+and telling anybody.
 """
 
 from __future__ import annotations
