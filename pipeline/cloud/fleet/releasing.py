@@ -51,7 +51,7 @@ def release(
         _refuse(account, version, first, before, rollout)
     second = _deploy(account, fleet, version, rollout, patience, say)
     if second.stopped or second.failed or second.waiting:
-        raise CloudError(_unfinished(version, second))
+        raise CloudError(unfinished(version, second))
     return [first, second]
 
 
@@ -83,7 +83,7 @@ def rollback(
             say=say,
         )
         if not progress.succeeded:
-            raise CloudError(_unfinished(version, progress))
+            raise CloudError(unfinished(version, progress))
     return version
 
 
@@ -102,16 +102,34 @@ def before(account: Account, to: str | None) -> str:
     had.discard(past[0].version)
     if to is not None:
         if to not in had:
-            known = ", ".join(sorted(had, key=_order)) or "none"
+            known = ", ".join(sorted(had, key=order)) or "none"
             raise UsageError(f"{group} never had {to} before (it had: {known}): name one of those.")
         return to
-    lower = sorted((v for v in had if _order(v) < _order(past[0].version or "")), key=_order)
+    lower = sorted((v for v in had if order(v) < order(past[0].version or "")), key=order)
     if not lower:
         raise CloudError(f"{group} had no version before {past[0].version}: nothing to go back to.")
     return lower[-1]
 
 
-def _order(version: str) -> tuple[int, ...]:
+def unfinished(version: str, progress: Progress) -> str:
+    """In a sentence, what kept a version from all devices of a group."""
+    what = f"{version} did not reach all of {progress.group}"
+    if progress.failed:
+        # who failed by itself says why; the others were cancelled because of it
+        device, reason = min(progress.failed.items(), key=lambda one: (one[1] == CANCELED, one))
+        said = f"{len(progress.failed)} failed, as {device}: {' '.join(reason.split())[:200]}"
+        return f"{what} ({said.rstrip('.')})."
+    if progress.stopped:
+        return f"{what}: the deployment is {progress.stopped}."
+    some = ", ".join(progress.waiting[:3])
+    return (
+        f"{what} in time ({len(progress.waiting)} of {len(progress.devices)} did not answer, as "
+        f"{some}): see slm fleet status."
+    )
+
+
+def order(version: str) -> tuple[int, ...]:
+    """What component versions are compared by; nothing for what is none of ours."""
     if not packages.VERSION.fullmatch(version):
         return ()
     return tuple(int(part) for part in version.split("."))
@@ -161,22 +179,6 @@ def _refuse(
         deployments.create(account, canary.group, before, rollout)
         back = f"it is given {before} again"
     raise CloudError(
-        f"{_unfinished(version, canary).rstrip('.')}; nothing was deployed to "
+        f"{unfinished(version, canary).rstrip('.')}; nothing was deployed to "
         f"{account.settings.thing_group}, and {canary.group}'s deployment is cancelled: {back}."
-    )
-
-
-def _unfinished(version: str, progress: Progress) -> str:
-    what = f"{version} did not reach all of {progress.group}"
-    if progress.failed:
-        # who failed by itself says why; the others were cancelled because of it
-        device, reason = min(progress.failed.items(), key=lambda one: (one[1] == CANCELED, one))
-        said = f"{len(progress.failed)} failed, as {device}: {' '.join(reason.split())[:200]}"
-        return f"{what} ({said.rstrip('.')})."
-    if progress.stopped:
-        return f"{what}: the deployment is {progress.stopped}."
-    some = ", ".join(progress.waiting[:3])
-    return (
-        f"{what} in time ({len(progress.waiting)} of {len(progress.devices)} did not answer, as "
-        f"{some}): see slm fleet status."
     )
