@@ -21,6 +21,7 @@ from aws_cdk import App, Environment
 
 from cdk import nag
 from cdk.context import KEYS, ContextError, Request
+from cdk.delivery.stack import DeliveryStack
 from cdk.edge.stack import EdgeStack
 from cdk.foundation.stack import FoundationStack
 from cdk.identity.stack import IdentityStack, why_left_out
@@ -28,6 +29,7 @@ from cdk.monitoring.stack import MonitoringStack
 from cdk.roles.stack import RolesStack
 from cdk.training.pipeline import Definition
 from cdk.training.stack import TrainingStack
+from pipeline.cloud.delivery.environments import targets_of, tooling_of
 from pipeline.settings import Settings, SettingsError
 
 
@@ -41,6 +43,7 @@ class Stacks:
     edge: EdgeStack
     monitoring: MonitoringStack
     identity: IdentityStack | None
+    delivery: DeliveryStack | None
 
 
 def new_app(outdir: Path | None = None, context: Mapping[str, object] | None = None) -> App:
@@ -63,9 +66,12 @@ def add_stacks(app: App, request: Request) -> Stacks:
 
     Raises:
         ContextError: The definition is too large; nothing was added yet.
+        SettingsError: Delivery leads from or to an environment that does not agree; nor then.
     """
     settings = request.settings
     definition = Definition.of(settings)  # first: it can be refused, and then nothing is left
+    targets = targets_of(settings) if settings.delivery.here else None
+    tooling_of(settings)
     env = Environment(account=settings.account, region=settings.region)
     foundation = FoundationStack(app, settings.stack_name("foundation"), settings=settings, env=env)
     roles = RolesStack(
@@ -78,6 +84,7 @@ def add_stacks(app: App, request: Request) -> Stacks:
         foundation=foundation,
         roles=roles,
         images=request.images,
+        readers=sorted({one.account for one in targets or ()} - {settings.account}),
         env=env,
         definition=definition,
     )
@@ -99,8 +106,19 @@ def add_stacks(app: App, request: Request) -> Stacks:
     )
     # by names only, so CDK cannot see it: the schedules' group and the drift check
     monitoring.add_stack_dependency(training)
+    delivery = None
+    if targets:
+        delivery = DeliveryStack(
+            app,
+            settings.stack_name("delivery"),
+            settings=settings,
+            targets=targets,
+            foundation=foundation,
+            training=training,
+            env=env,
+        )
     people = _identity(app, settings)
-    return Stacks(foundation, roles, training, edge, monitoring, people)
+    return Stacks(foundation, roles, training, edge, monitoring, people, delivery)
 
 
 def _identity(app: App, settings: Settings) -> IdentityStack | None:

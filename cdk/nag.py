@@ -11,6 +11,7 @@ Leaves out: fixing what nag finds, which comes first.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aws_cdk import App, Validations
@@ -141,7 +142,40 @@ def acknowledged(settings: Settings) -> tuple[Acknowledged, ...]:
             "This queue is itself the one for dead letters, of a topic rule's error action, which "
             "the rules do not look into; an alarm says when something waits in it.",
         ),
+        *_of_delivery(settings),
     )
+
+
+def _of_delivery(settings: Settings) -> Iterator[Acknowledged]:
+    """The findings that the settings of delivery bring."""
+    raw, executions = (re.escape(settings.buckets[purpose]) for purpose in ("raw", "pipeline"))
+    pipeline = re.escape(settings.pipeline_name)
+    if settings.delivery.here or settings.delivery.tooling:
+        yield Acknowledged(
+            WILDCARD,
+            r"Delivery/",
+            rf"Resource::(s3:{executions}/executions/\*/(EvaluateModel|PackageComponent)/\*"
+            rf"|s3:{raw}/datasets/delivery-\*|logs:log-group:/aws/sagemaker/\*"
+            rf"|sagemaker:(pipeline/{pipeline}/execution|model-package/{pipeline}-intents)/\*)",
+            "Executions, their jobs and the versions that they register are named when they are "
+            "made; delivery follows those of this environment's one pipeline and no others.",
+        )
+    if settings.delivery.here:
+        yield Acknowledged(
+            WILDCARD,
+            r"Pipeline/",
+            rf"Resource::(s3:{executions}/{re.escape(settings.delivery_prefix)}"
+            rf"/\*|logs:log-group:/aws/codebuild/{re.escape(settings.delivery_pipeline)}:\*)",
+            "CodePipeline names an artifact, and CodeBuild a stream of its log, when an execution "
+            "begins; the prefix and the group are this delivery's alone.",
+        )
+        yield Acknowledged(
+            WILDCARD,
+            r"Pipeline/Builds/ImagesRole/|GitHub/",
+            r"Resource::\*",
+            "The token for registries is the caller's and knows no resource; what it opens is the "
+            "statement beside it, on the repositories of the two images.",
+        )
 
 
 def attach(app: App, settings: Settings) -> None:

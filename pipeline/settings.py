@@ -322,8 +322,9 @@ class Settings(Section):
 
     @property
     def delivery_prefix(self) -> str:
-        """Where the delivery pipeline keeps its artifacts in the pipeline bucket."""
-        return "delivery"
+        """Where CodePipeline keeps artifacts in the pipeline bucket: the first 20 characters of
+        its pipeline's name, which nobody can choose otherwise."""
+        return self.delivery_pipeline[:20]
 
     # Devices ------------------------------------------------------------------------------
 

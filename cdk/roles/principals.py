@@ -24,6 +24,16 @@ def account(number: str) -> iam.IPrincipal:
     return cast("iam.IPrincipal", iam.AccountPrincipal(number))
 
 
+def roles_of(number: str, name: str, partition: str = "aws") -> iam.IPrincipal:
+    """The roles of an account whose names match ``name``, in which ``*`` stands for anything."""
+    arn = f"arn:{partition}:iam::{number}:role/{name}"
+    principal = iam.PrincipalWithConditions(
+        cast("iam.IPrincipal", iam.AccountPrincipal(number)),
+        {"ArnLike": {"aws:PrincipalArn": arn}},
+    )
+    return cast("iam.IPrincipal", principal)
+
+
 def anybody() -> iam.IPrincipal:
     """Everybody; for denials."""
     return cast("iam.IPrincipal", iam.AnyPrincipal())

@@ -15,8 +15,11 @@ from constructs import Construct
 from cdk.foundation.budget import BudgetAction
 from cdk.foundation.stack import FoundationStack
 from cdk.roles.boundary import make_boundary
+from cdk.roles.delivery import make_delivery_role
+from cdk.roles.names import Names
 from cdk.roles.statements import statements_of
 from cdk.roles.trust import trusted_by
+from pipeline.cloud.delivery.environments import tooling_of
 from pipeline.settings import ROLE_KINDS, RoleKind, Settings
 
 DESCRIPTIONS: dict[RoleKind, str] = {
@@ -63,13 +66,16 @@ class RolesStack(Stack):
         self.roles: dict[RoleKind, iam.IRole] = {
             kind: role.without_policy_updates() for kind, role in made.items()
         }
+        starters: dict[str, iam.Role] = {settings.role_name(kind): made[kind] for kind in made}
+        if tooling := tooling_of(settings):
+            names = Names(settings, key_arn, signing_key_arn)
+            starters[settings.delivery_role] = make_delivery_role(
+                self, "Delivery", names=names, tooling=tooling
+            )
         self.budget_action = BudgetAction(
-            self,
-            "BudgetAction",
-            settings=settings,
-            roles=[settings.role_name(kind) for kind in ROLE_KINDS],
+            self, "BudgetAction", settings=settings, roles=list(starters)
         )
-        self.budget_action.node.add_dependency(*made.values())
+        self.budget_action.node.add_dependency(*starters.values())
         iam.PermissionsBoundary.of(self).apply(self.boundary)
         for name, value in settings.all_tags.items():
             Tags.of(self).add(name, value)

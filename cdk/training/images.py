@@ -13,15 +13,18 @@ Leaves out: what the images hold (containers/), and building them for one machin
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from aws_cdk import Duration, IgnoreMode, RemovalPolicy, Stack
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_ecr_assets as assets
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
-from pipeline.settings import ImageName, Settings
+from cdk.roles import principals
+from pipeline.settings import PROJECT, ImageName, Settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COPIED: dict[ImageName, tuple[str, ...]] = {
@@ -38,12 +41,24 @@ COPIED: dict[ImageName, tuple[str, ...]] = {
 _NOT_CODE = ("**/__pycache__", "**/*.py[cod]", "**/.DS_Store")
 UNTAGGED_DAYS = 14
 KEPT_IMAGES = 30  # a rollback reaches so many releases back
+RELEASED = "in-*"
+"""The tags of images that an environment was deployed with; see pipeline/cloud/delivery/images.py.
+Without a rule of their own, thirty commits later prod's images would be gone."""
 
 
 class Repositories(Construct):
     """One ECR repository an image: tags that cannot be moved, scanned, encrypted, bounded."""
 
-    def __init__(self, scope: Construct, id: str, *, settings: Settings, key: kms.IKey) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        settings: Settings,
+        key: kms.IKey,
+        readers: Sequence[str] = (),
+    ) -> None:
+        """``readers`` are other accounts whose jobs pull from here; see cdk/delivery."""
         super().__init__(scope, id)
         for name in COPIED:
             repository = ecr.Repository(
@@ -65,10 +80,18 @@ class Repositories(Construct):
                 max_image_age=Duration.days(UNTAGGED_DAYS),
             )
             repository.add_lifecycle_rule(
+                # first, because an image that one rule is about is no other's to remove
+                description="All but the newest images of releases",
+                tag_pattern_list=[RELEASED],
+                max_image_count=KEPT_IMAGES,
+            )
+            repository.add_lifecycle_rule(
                 description="All but the newest images",
                 tag_status=ecr.TagStatus.ANY,
                 max_image_count=KEPT_IMAGES,
             )
+            for account in readers:
+                repository.add_to_resource_policy(_pull(settings, account))
 
 
 class BuiltImages(Construct):
@@ -105,6 +128,19 @@ class BuiltImages(Construct):
             platform=assets.Platform.LINUX_AMD64,
             build_args=_build_arguments(name),
         )
+
+
+def _pull(settings: Settings, account: str) -> iam.PolicyStatement:
+    """Jobs of the project in another account may pull."""
+    return iam.PolicyStatement(
+        sid=f"Pull{account}",
+        principals=[principals.roles_of(account, f"{PROJECT}-*", settings.partition)],
+        actions=[
+            "ecr:BatchCheckLayerAvailability",
+            "ecr:BatchGetImage",
+            "ecr:GetDownloadUrlForLayer",
+        ],
+    )
 
 
 def _build_arguments(name: ImageName) -> dict[str, str] | None:

@@ -7,6 +7,8 @@ the roles that the pipeline and its jobs run with (cdk/roles).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aws_cdk import DefaultStackSynthesizer, Environment, Stack, Tags
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
@@ -36,10 +38,12 @@ class TrainingStack(Stack):
         images: ImageMode,
         env: Environment,
         definition: Definition | None = None,
+        readers: Sequence[str] = (),
     ) -> None:
         """Wire the stack.
 
         Args:
+            readers: Other accounts whose environments run the images of this one.
             definition: What :meth:`Definition.of` made of ``settings``, where it was already made.
         """
         super().__init__(
@@ -53,7 +57,7 @@ class TrainingStack(Stack):
         key = foundation.key
         # By its name: the topic's own policy, which lets services publish, is the foundation's.
         alerts = sns.Topic.from_topic_arn(self, "Alerts", settings.alert_topic_arn)
-        Repositories(self, "Repositories", settings=settings, key=key)
+        Repositories(self, "Repositories", settings=settings, key=key, readers=readers)
         definition = definition or Definition.of(settings)
         if images == "build":
             built = BuiltImages(self, "Images", settings=settings, qualifier=_qualifier(self))
