@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 TIMES_FASTER = 7.0
 LARGEST_MB = 24.0
@@ -98,7 +98,7 @@ def tfidf(rows: list[dict[str, Any]]) -> Contender:
     return Contender("scikit-learn TF-IDF + SVM", lambda t: str(pipeline.predict([t])[0]), size)
 
 
-def contenders(model: Path, compiled: Path, prepared: Path, scratch: Path) -> list[Contender]:
+def contenders(folders: Folders, scratch: Path) -> list[Contender]:
     """Everybody, loaded; the graph of the plain runtime is written to ``scratch``."""
     import torch
 
@@ -107,7 +107,7 @@ def contenders(model: Path, compiled: Path, prepared: Path, scratch: Path) -> li
     from steps.intent_model import load, load_tokenizer
 
     torch.set_num_threads(1)
-    source = model_folder(model, scratch / "model")
+    source = model_folder(folders.model, scratch / "model")
     tokenizer = load_tokenizer(source)
     tokenizer.no_padding()
     exported, rule = load(source)
@@ -116,10 +116,10 @@ def contenders(model: Path, compiled: Path, prepared: Path, scratch: Path) -> li
     export_plain(exported, plain)  # changes the attention: PyTorch gets a model of its own
     weights = sum(p.stat().st_size for p in (source / "encoder").glob("*.safetensors")) / 1e6
     return [
-        ours(compiled),
+        ours(folders.compiled),
         eager(load(source)[0], tokenizer, rule.intents, weights),
         plain_onnx(plain, tokenizer, rule.intents),
-        tfidf(_rows(prepared / "train.parquet")),
+        tfidf(_rows(folders.prepared / "train.parquet")),
     ]
 
 
@@ -146,17 +146,27 @@ def table(runners: list[Contender]) -> str:
         f" {'MB':>6} {'accuracy':>8}"
     ]
     for runner in runners:
-        ordered = sorted(runner.milliseconds)
-        late = ordered[int(len(ordered) * 0.99)]
         lines.append(
-            f"{runner.name:32} {median(runner):9.3f} {late:8.3f} {median(runner) / mine:8.1f}"
-            f" {runner.megabytes:6.1f} {runner.right / len(ordered):8.3f}"
+            f"{runner.name:32} {median(runner):9.3f} {percentile(runner, 99):8.3f}"
+            f" {median(runner) / mine:8.1f} {runner.megabytes:6.1f} {accuracy(runner):8.3f}"
         )
     return "\n".join(lines)
 
 
+def percentile(runner: Contender, share: int) -> float:
+    """Milliseconds that ``share`` percent of its answers took at most."""
+    ordered = sorted(runner.milliseconds)
+    return ordered[min(len(ordered) * share // 100, len(ordered) - 1)]
+
+
 def median(runner: Contender) -> float:
-    return sorted(runner.milliseconds)[len(runner.milliseconds) // 2]
+    """Milliseconds."""
+    return percentile(runner, 50)
+
+
+def accuracy(runner: Contender) -> float:
+    """Of the utterances that were timed."""
+    return runner.right / len(runner.milliseconds)
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -165,10 +175,31 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return pq.read_table(path, columns=["text", "intent", "label"]).to_pylist()
 
 
-def _folders(given: argparse.Namespace) -> tuple[Path, Path, Path]:
-    """Model, compiled and prepared, from the arguments or from an execution."""
-    if given.model is not None:
-        return given.model, given.compiled, given.prepared
+class Folders(NamedTuple):
+    """What is measured."""
+
+    model: Path
+    compiled: Path
+    prepared: Path
+    package: Path | None
+    """Where an execution went that far."""
+
+
+def add_folders(parser: argparse.ArgumentParser) -> None:
+    """The arguments that name an execution, or the folders themselves."""
+    parser.add_argument("--execution", help="its id; the newest when left away")
+    parser.add_argument("--home", type=Path, default=Path(".slm"))
+    for name in Folders._fields:
+        parser.add_argument(f"--{name}", type=Path, metavar="FOLDER")
+
+
+def find_folders(given: argparse.Namespace) -> Folders:
+    """The folders that the arguments name, the others from the execution."""
+    named = {name: getattr(given, name) for name in Folders._fields}
+    if all(named[name] for name in ("model", "compiled", "prepared")):
+        return Folders(**named)
+    if any(named.values()):
+        sys.exit("error: --model, --compiled and --prepared go together.")
     from pipeline.local import open_storage, runs
     from pipeline.local.storage import FolderStorage
     from pipeline.results import output_folder
@@ -178,31 +209,33 @@ def _folders(given: argparse.Namespace) -> tuple[Path, Path, Path]:
     for execution in found:
         compiled = output_folder(given.home, execution, "compiled")
         prepared = output_folder(given.home, execution, "prepared")
+        package = output_folder(given.home, execution, "package")
         storage = open_storage(given.home, execution.endpoint_url)
         for step in execution.steps.values():
             uri = (step.outputs.get("ModelArtifacts") or {}).get("S3ModelArtifacts")
             if uri and compiled and prepared and isinstance(storage, FolderStorage):
-                return storage.path(uri).parent, compiled, prepared
+                return Folders(storage.path(uri).parent, compiled, prepared, package)
     sys.exit(f"error: no execution in {given.home} has compiled a model: run slm run first.")
+
+
+def test_rows(prepared: Path, count: int | None) -> list[dict[str, Any]]:
+    """Utterances of the test split that have an intent, in a seeded order, ``count`` at most."""
+    rows = [row for row in _rows(prepared / "test.parquet") if row["label"] >= 0]
+    random.Random(0).shuffle(rows)  # noqa: S311 - a sample, no secret
+    return rows[:count]
 
 
 def main() -> int:
     """Measure, print the table, and say whether what must hold does."""
     parser = argparse.ArgumentParser(prog="benchmarks.prediction", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--execution", help="its id; the newest when left away")
-    parser.add_argument("--home", type=Path, default=Path(".slm"))
-    for name in ("model", "compiled", "prepared"):
-        parser.add_argument(f"--{name}", type=Path, metavar="FOLDER")
+    add_folders(parser)
     parser.add_argument("--utterances", type=int, default=500)
     given = parser.parse_args()
-    if len({given.model is None, given.compiled is None, given.prepared is None}) > 1:
-        parser.error("--model, --compiled and --prepared go together")
-    model, compiled, prepared = _folders(given)
+    folders = find_folders(given)
     with tempfile.TemporaryDirectory() as scratch:
-        runners = contenders(model, compiled, prepared, Path(scratch))
-        test = [row for row in _rows(prepared / "test.parquet") if row["label"] >= 0]
-        measure(runners, random.Random(0).choices(test, k=given.utterances))  # noqa: S311
+        runners = contenders(folders, Path(scratch))
+        measure(runners, test_rows(folders.prepared, given.utterances))
     print(table(runners))
     ratio, size = median(runners[1]) / median(runners[0]), runners[0].megabytes
     holds = ratio >= TIMES_FASTER and size <= LARGEST_MB

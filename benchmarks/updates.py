@@ -4,9 +4,10 @@
 without a pause, and 200 times (``--kills``) ends the installer, the supervisor or the worker with
 SIGKILL at a random instant of an update. After each, everything that is left is killed too and the
 supervisor is started again, as after a power cut. Then exactly one version must answer: the one
-before or the new one, named by the state, and on the disk byte by byte as it was signed. Clients
-must have been answered by a version that was installed, refused, or cut off by the kill; never
-answered wrong. Exit code 1 otherwise. ``--seed`` repeats a run's choices, not its timing.
+before or the new one, named by the state, and on the disk byte by byte as it was signed; half of
+the times once more when the trial is over. Clients must have been answered by a version that was
+installed, refused, or cut off by the kill; never answered wrong. Exit code 1 otherwise. ``--seed``
+repeats a run's choices, not its timing.
 
 The worker is a stand-in that answers with its version; everything else is what ships. What it
 leaves out: a disk that loses what was written to it; a kill leaves the kernel's memory in place.
@@ -96,10 +97,13 @@ class Killing:
         supervised.process.kill()
         supervised.process.wait()
         supervised = Supervised(self.device)  # the next start
-        self._check(before)
+        self._check(before, "then served at once")
+        if self.chance.random() < 0.5:
+            wait_for(lambda: self.device.state()["candidate"] is None, 60)
+            self._check(before, "then served in the end")
         return supervised
 
-    def _check(self, before: set[str]) -> None:
+    def _check(self, before: set[str], when: str) -> None:
         """Exactly one good version serves: of those before, or the new one."""
         version = wait_for(lambda: ask(self.device), 30)
         state = self.device.state()
@@ -114,7 +118,7 @@ class Killing:
                     self.wrong.append(f"{version} is {package.manifest.version}")
         except EdgeError as error:
             self.wrong.append(f"{version} serves: {error}")
-        self.outcomes["then served: " + ("before" if version in before else "the new one")] += 1
+        self.outcomes[f"{when}: {'an old one' if version in before else 'the new one'}"] += 1
 
     def _named(self) -> set[str]:
         state = self.device.state()
@@ -153,7 +157,7 @@ def main() -> int:
     killing = kill(given.kills, given.seed)
     print(f"an undisturbed update took {killing.update_seconds:.2f} s")
     for outcome, count in sorted(killing.outcomes.items()):
-        print(f"{outcome:26} {count:8,}")
+        print(f"{outcome:36} {count:8,}")
     for sentence in killing.wrong[:20]:
         print(f"WRONG: {sentence}")
     print(

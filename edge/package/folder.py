@@ -19,7 +19,8 @@ from edge.package.manifest import FILES, INSTALLED, MANIFEST, MANIFEST_BYTES, SI
 
 CHUNK = 1 << 18
 BYTE_CODE = "__pycache__"
-_NOT_ITS_OWN = frozenset((MANIFEST, SIGNATURE, INSTALLED))
+_NOT_ITS_OWN = frozenset((MANIFEST, SIGNATURE, INSTALLED, f".{INSTALLED}.new"))
+"""The last is what a power cut leaves of the installer's note while it is replaced."""
 _DEPTH = 16
 
 

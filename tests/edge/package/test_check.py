@@ -93,3 +93,17 @@ def test_what_is_unpacked_is_a_good_package_again(tmp_path: Path) -> None:
     with open_package(draft().write(tmp_path / "zip", key)) as package:
         package.unpack(target)
     judge(target, trust(tmp_path / "trusted", key))
+
+
+def test_what_a_power_cut_left_of_the_installer_s_note_is_no_part_of_a_version(
+    tmp_path: Path,
+) -> None:
+    key = new_key()
+    folder = draft().write_folder(tmp_path / "folder", key)
+    (folder / ".installed.json.new").write_bytes(b'{"pyth')
+    judge(folder, trust(tmp_path / "trusted", key))
+    target = tmp_path / "unpacked"
+    target.mkdir()
+    with open_package(folder) as package:
+        package.unpack(target)
+    assert not (target / ".installed.json.new").exists()
