@@ -25,6 +25,8 @@ from typing import Any, cast
 
 from pipeline import results
 from pipeline.cloud.encrypted import Bucket
+from pipeline.cloud.fleet import packages
+from pipeline.cloud.promotion import versions
 from pipeline.cloud.session import Account, CloudError, MissingError
 from pipeline.local import Execution, UsageError, open_storage, runs
 from pipeline.local.errors import PipelineError
@@ -149,6 +151,7 @@ def push(account: Account, run: LocalRun, say: Say) -> Pushed:
         _send_figures(account, run)
         say(f"the version to the registry, {settings.model_package_group}")
         record = _register(account, run, models, place)
+        _note_package(account, run, str(record["model_package"]), deployments.address(place))
         content = json.dumps(record, indent=2, sort_keys=True) + "\n"
         models.write(f"{place}/{RECORD}", content.encode(), "application/json")
     return Pushed(
@@ -272,6 +275,15 @@ def _register(account: Account, run: LocalRun, models: Bucket, place: str) -> di
             raise CloudError(f"The model was not registered: {_failure(root, done.stderr)}")
         registration: dict[str, Any] = json.loads((root / RECORD).read_text(encoding="utf-8"))
         return registration
+
+
+def _note_package(account: Account, run: LocalRun, arn: str, url: str) -> None:
+    """Where the version's package is and what it is, as the step *package* notes it in a job."""
+    noted = {
+        versions.PACKAGE_URL: url,
+        versions.PACKAGE_SHA256: _sha256(run.package / packages.SUMMARY),
+    }
+    versions.note(account, versions.read(account, arn), noted)
 
 
 def _environment(account: Account, root: Path, key_arn: str) -> dict[str, str]:

@@ -39,7 +39,7 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     """
     source, target = accounts(os.environ)
     execution = str(event["execution"])
-    promoter = Promoter(source, target, name=execution)
+    promoter = Promoter(source, target, name=execution, drives=True)
     name = str(event.get("promotion", ""))
     if not name:
         record = promoter.begin(str(event["arn"]))
@@ -84,7 +84,7 @@ def _session_in(source: Account, target: Any) -> Any:
 
 def _is_under_way(record: Record, execution: str) -> bool:
     """Whether another execution is promoting this version: two approvals are one promotion."""
-    if record.ended or record.driver == execution:
+    if record.ended or record.driver in ("", execution):
         return False
     updated = datetime.fromisoformat(record.updated)
     return datetime.now(UTC) - updated < GIVEN_UP

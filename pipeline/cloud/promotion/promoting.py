@@ -50,12 +50,17 @@ class Promoter:
         target: Account,
         *,
         name: str,
+        drives: bool = False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """``name`` tells this runner from others, and is kept in the record."""
+        """Args:
+        name: Tells this runner from others, and is kept in the record.
+        drives: It goes on until the end by itself, as the account's state machine does.
+        """
         self._place = Place(source, target, now)
         self._records = Records(target)
         self._name = name
+        self._driver = name if drives else ""
 
     def begin(self, arn: str, *, again: bool = False) -> Record:
         """Start the promotion of a version, or find the one that there is.
@@ -79,7 +84,7 @@ class Promoter:
                 target=target.environment,
                 started=iso(now),
                 since=iso(now),
-                driver=self._name,
+                driver=self._driver,
             ).to("verify", words, now)
             with contextlib.suppress(ConflictError):  # another began it at the same moment
                 return self._records.write(record, None, now).record
@@ -89,7 +94,7 @@ class Promoter:
             return stored.record
         record = stored.record.to(
             "verify", words, now, component="", before={}, deployments={}, watched={},
-            driver=self._name,
+            driver=self._driver,
         )  # fmt: skip
         with contextlib.suppress(ConflictError):
             return self._records.write(record, stored.tag, now).record
@@ -154,8 +159,9 @@ class Promoter:
 
     def _claim(self, stored: Stored) -> Stored:
         now = self._place.now()
+        driver = self._driver or stored.record.driver
         claimed = replace(
-            stored.record, holder=self._name, driver=self._name, held_until=iso(now + CLAIM)
+            stored.record, holder=self._name, driver=driver, held_until=iso(now + CLAIM)
         )
         return self._records.write(claimed, stored.tag, now)
 

@@ -54,7 +54,7 @@ class Record:
         watched: What the canary counted, when it was looked at last.
         holder: Who does the present step; empty when nobody does.
         held_until: When another may take it from there.
-        driver: Who did the last step, and goes on.
+        driver: The state machine's execution that goes on with it by itself; empty for a person.
     """
 
     package: str
