@@ -1,18 +1,19 @@
-"""The SageMaker pipeline and the group that its models are registered in.
+"""The two SageMaker pipelines, and the group that models are registered in.
 
-The definition is the one of ``pipeline.definition``, put into the template as it is but for two
-things that only a deployment knows: the images that it builds, and the key's ARN in place of its
-alias's (SageMaker takes no alias for a volume). A definition that is too large for a template goes
-through S3, where nothing can be replaced any more; the settings must then name the key itself.
+The main one and the drift check. Their definitions are those of ``pipeline.definition`` and
+``pipeline.drift_definition``, put into the template as they are but for two things that only a
+deployment knows: the images that it builds, and the key's ARN in place of its alias's (SageMaker
+takes no alias for a volume). A definition that is too large for a template goes through S3, where
+nothing can be replaced any more; the settings must then name the key itself.
 
-Leaves out: what the pipeline does (pipeline/definition.py).
+Leaves out: what the pipelines do (there), and when (retraining.py, cdk/monitoring/schedules.py).
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from cdk.context import ContextError
+from pipeline import drift_definition
 from pipeline.definition import build_definition
 from pipeline.settings import ImageName, Settings
 
@@ -48,10 +50,19 @@ class Definition:
         Raises:
             ContextError: It is too large.
         """
-        definition = build_definition(settings)
-        made = cls(settings, json.dumps(definition, sort_keys=True, separators=(",", ":")))
+        made = cls._of(settings, build_definition)
         made.check_size()
         return made
+
+    @classmethod
+    def of_drift_check(cls, settings: Settings) -> Definition:
+        """Build the definition of the drift check: one step, far below any limit."""
+        return cls._of(settings, drift_definition.build_definition)
+
+    @classmethod
+    def _of(cls, settings: Settings, build: Callable[[Settings], dict[str, Any]]) -> Definition:
+        text = json.dumps(build(settings), sort_keys=True, separators=(",", ":"))
+        return cls(settings, text)
 
     @property
     def is_inline(self) -> bool:
@@ -90,7 +101,7 @@ class Definition:
 
 
 class Pipeline(Construct):
-    """The pipeline with its limit on parallel steps."""
+    """A pipeline with its limit on parallel steps."""
 
     def __init__(
         self,
@@ -98,6 +109,8 @@ class Pipeline(Construct):
         id: str,
         *,
         settings: Settings,
+        name: str,
+        says: str,
         definition: Definition,
         key: kms.IKey,
     ) -> None:
@@ -105,11 +118,9 @@ class Pipeline(Construct):
         sagemaker.CfnPipeline(
             self,
             "Resource",
-            pipeline_name=settings.pipeline_name,
-            pipeline_display_name=settings.pipeline_name,
-            pipeline_description=(
-                "Labelled utterances in, a signed int8 intent classifier for devices out"
-            ),
+            pipeline_name=name,
+            pipeline_display_name=name,
+            pipeline_description=says,
             pipeline_definition=(
                 {"PipelineDefinitionBody": definition.with_key(key)}
                 if definition.is_inline

@@ -1,4 +1,4 @@
-"""The training stack: images, the SageMaker pipeline, the model package group, retraining, Studio.
+"""The training stack: images, SageMaker pipelines, the model package group, retraining, Studio.
 
 Everything in it can be made again from this repository, but for the images and registered models
 of an environment that retains its data. Leaves out: key, buckets and topic (cdk/foundation), and
@@ -50,7 +50,7 @@ class TrainingStack(Stack):
             scope,
             construct_id,
             env=env,
-            description=f"{settings.name}: images, pipeline and retraining",
+            description=f"{settings.name}: images, pipelines and retraining",
             termination_protection=settings.environment == "prod",
         )
         self.add_stack_dependency(roles)  # by name only, so CDK cannot see it
@@ -59,11 +59,30 @@ class TrainingStack(Stack):
         alerts = sns.Topic.from_topic_arn(self, "Alerts", settings.alert_topic_arn)
         Repositories(self, "Repositories", settings=settings, key=key, readers=readers)
         definition = definition or Definition.of(settings)
+        drift_check = Definition.of_drift_check(settings)
         if images == "build":
             built = BuiltImages(self, "Images", settings=settings, qualifier=_qualifier(self))
             definition = definition.with_images(built.uris)
+            drift_check = drift_check.with_images(built.uris)
         ModelPackageGroup(self, "Models", settings=settings)
-        Pipeline(self, "Pipeline", settings=settings, definition=definition, key=key)
+        Pipeline(
+            self,
+            "Pipeline",
+            settings=settings,
+            name=settings.pipeline_name,
+            says="Labelled utterances in, a signed int8 intent classifier for devices out",
+            definition=definition,
+            key=key,
+        )
+        Pipeline(
+            self,
+            "DriftCheck",
+            settings=settings,
+            name=settings.drift_pipeline_name,
+            says="Devices' counts in, a report out, and an event where they no longer look alike",
+            definition=drift_check,
+            key=key,
+        )
         Retraining(self, "Retraining", settings=settings, key=key, alerts=alerts)
         if settings.studio.enabled:
             Studio(self, "Studio", settings=settings, key=key)

@@ -19,6 +19,7 @@ from cdk.context import Request
 from cdk.edge.stack import EdgeStack
 from cdk.foundation.stack import FoundationStack
 from cdk.identity.stack import IdentityStack
+from cdk.monitoring.stack import MonitoringStack
 from cdk.roles.stack import RolesStack
 from pipeline.settings import RoleKind, Settings
 from tests.cdk.policies import Statement, resolve, statements_in
@@ -51,6 +52,15 @@ class Synthesized:
         """The properties of the only resource of its type."""
         [resource] = self.resources(kind, part).values()
         return resource["Properties"]
+
+    def pipeline(self, name: str | None = None) -> Mapping[str, Any]:
+        """The properties of a SageMaker pipeline: the main one's, unless another is named."""
+        [found] = [
+            one["Properties"]
+            for one in self.resources("AWS::SageMaker::Pipeline").values()
+            if one["Properties"]["PipelineName"] == (name or self.settings.pipeline_name)
+        ]
+        return found
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -141,7 +151,7 @@ class Synthesized:
 
 
 def synthesize(settings: Settings, folder: Path, *, whole: bool = False) -> Synthesized:
-    """Synthesize the foundation, the roles, the edge and, with an instance, the identity stack.
+    """Synthesize the stacks that need no definition: identity's only with an instance.
 
     Args:
         whole: All of the app's stacks, which takes seconds more for the pipeline's definition.
@@ -158,12 +168,14 @@ def synthesize(settings: Settings, folder: Path, *, whole: bool = False) -> Synt
 def _add_own_stacks(app: App, settings: Settings) -> None:
     env = Environment(account=settings.account, region=settings.region)
     names = {
-        part: settings.stack_name(part) for part in ("foundation", "roles", "edge", "identity")
+        part: settings.stack_name(part)
+        for part in ("foundation", "roles", "edge", "monitoring", "identity")
     }
     foundation = FoundationStack(app, names["foundation"], settings=settings, env=env)
     roles = RolesStack(app, names["roles"], settings=settings, foundation=foundation, env=env)
     given = {"settings": settings, "foundation": foundation, "roles": roles, "env": env}
     EdgeStack(app, names["edge"], **given)
+    MonitoringStack(app, names["monitoring"], **given)
     if settings.identity.instance_arn:
         IdentityStack(app, names["identity"], settings=settings, env=env)
 

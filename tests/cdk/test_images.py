@@ -141,7 +141,7 @@ def test_the_definition_runs_the_images_that_are_pushed(whole: Synthesized) -> N
         for asset in images_to_build(whole).values()
         for destination in asset["destinations"].values()
     }
-    body = whole.only("AWS::SageMaker::Pipeline")["PipelineDefinition"]
+    body = whole.pipeline()["PipelineDefinition"]
     text = json.dumps(body)
     assert len(pushed) == len(COPIED)
     assert all(uri in text for uri in pushed)
@@ -159,7 +159,7 @@ def test_job_roles_may_pull_the_images_that_the_definition_runs(whole: Synthesiz
                 "arn:aws:ecr:eu-west-1:111111111111:repository/" + destination["repositoryName"],
             )
             for kind in ROLE_KINDS:
-                runs_jobs = kind in ("processing", "training", "registration")
+                runs_jobs = kind in ("processing", "training", "registration", "drift")
                 allowed = is_allowed(call, whole.statements(kind), boundary=whole.boundary)
                 assert allowed is runs_jobs, kind
 

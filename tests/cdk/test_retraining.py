@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import pytest
-from moto.events.models import EventPattern
 
-from cdk.functions.retraining.index import Config
+from cdk.functions.retraining.index import Config, Drift
 from tests.cdk.conftest import Synthesizer
-from tests.cdk.policies import Call, is_allowed, listed, resolve
+from tests.cdk.events import RAW, created, drifted, fits
+from tests.cdk.policies import Call, is_allowed, resolve
 from tests.cdk.synthesized import Synthesized
 
 pytestmark = pytest.mark.infra
 
-RAW = "slm-intents-raw-dev-111111111111-eu-west-1"
 QUEUE = "arn:aws:sqs:eu-west-1:111111111111:slm-edge-dev-retraining-dead-letters"
 FUNCTION_ROLE = "slm-edge-dev-retraining-function"
 
@@ -46,50 +44,10 @@ def target(stacks: Synthesized, name: str) -> dict[str, Any]:
 
 
 def matches(stacks: Synthesized, name: str, event: dict[str, Any]) -> bool:
-    pattern = json.dumps(rule(stacks, name)["EventPattern"])
-    return EventPattern.load(pattern).matches_event(event)
-
-
-def created(key: str, *, bucket: str = RAW, kind: str = "Object Created") -> dict[str, Any]:
-    """What S3 tells EventBridge ("EventBridge event message structure", S3 user guide)."""
-    return {
-        "version": "0",
-        "id": "17793124-05d4-b198-2fde-7ededc63b103",
-        "detail-type": kind,
-        "source": "aws.s3",
-        "account": "111111111111",
-        "time": "2026-11-23T12:00:00Z",
-        "region": "eu-west-1",
-        "resources": [f"arn:aws:s3:::{bucket}"],
-        "detail": {
-            "version": "0",
-            "bucket": {"name": bucket},
-            "object": {"key": key, "size": 5, "etag": "b1946ac92492d2347c6235b4d2611184"},
-            "reason": "PutObject",
-        },
-    }
+    return fits(rule(stacks, name)["EventPattern"], event)
 
 
 # New data ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("event", "starts"),
-    [
-        (created("datasets/smart_home/manifest.json"), True),
-        (created("datasets/smart_home/utterances.jsonl"), False),
-        (created("datasets/smart_home/manifest.json.bak"), False),
-        (created("elsewhere/smart_home/manifest.json"), False),
-        (created("manifest.json"), False),
-        (created("datasets/manifest.json"), False),
-        (created("datasets/smart_home/manifest.json", kind="Object Deleted"), False),
-        (created("datasets/x/manifest.json", bucket="slm-pipeline-artifacts-dev"), False),
-    ],
-)
-def test_only_a_datasets_manifest_in_the_raw_bucket_is_new_data(
-    whole: Synthesized, event: dict[str, Any], starts: bool
-) -> None:
-    assert matches(whole, whole.settings.new_data_rule, event) is starts
 
 
 def test_no_job_writes_where_new_data_is_looked_for(whole: Synthesized) -> None:
@@ -124,13 +82,17 @@ def test_an_event_that_cannot_be_delivered_is_retried_a_little_and_then_kept(
 
 
 def test_the_rule_may_call_the_function_and_fill_the_queue(whole: Synthesized) -> None:
-    permission = whole.only("AWS::Lambda::Permission")
-    assert permission["Principal"] == "events.amazonaws.com"
-    assert "SourceArn" in permission
+    permissions = whole.resources("AWS::Lambda::Permission", "training").values()
+    assert len(permissions) == 2
+    for permission in permissions:
+        assert permission["Properties"]["Principal"] == "events.amazonaws.com"
+        assert "SourceArn" in permission["Properties"]
     statements = whole.only("AWS::SQS::QueuePolicy", "training")["PolicyDocument"]["Statement"]
-    [fill] = [one for one in statements if one["Effect"] == "Allow"]
-    assert fill["Principal"] == {"Service": "events.amazonaws.com"}
-    assert "aws:SourceArn" in fill["Condition"]["ArnEquals"]
+    fills = [one for one in statements if one["Effect"] == "Allow"]
+    assert len(fills) == 2
+    for fill in fills:
+        assert fill["Principal"] == {"Service": "events.amazonaws.com"}
+        assert "aws:SourceArn" in fill["Condition"]["ArnEquals"]
 
 
 # The function -----------------------------------------------------------------------------
@@ -138,20 +100,20 @@ def test_the_rule_may_call_the_function_and_fill_the_queue(whole: Synthesized) -
 
 def test_the_function_needs_no_share_of_an_accounts_concurrency(whole: Synthesized) -> None:
     """A new account has none to spare: the deployment would fail."""
-    assert "ReservedConcurrentExecutions" not in whole.only("AWS::Lambda::Function")
+    assert "ReservedConcurrentExecutions" not in whole.only("AWS::Lambda::Function", "training")
 
 
 def test_the_function_has_few_retries_and_a_dead_letter_queue(
     whole: Synthesized,
 ) -> None:
-    function = resolve(whole.only("AWS::Lambda::Function"), whole.names)
+    function = resolve(whole.only("AWS::Lambda::Function", "training"), whole.names)
     assert function["DeadLetterConfig"] == {"TargetArn": QUEUE}
-    assert whole.only("AWS::Lambda::EventInvokeConfig")["MaximumRetryAttempts"] <= 2
+    assert whole.only("AWS::Lambda::EventInvokeConfig", "training")["MaximumRetryAttempts"] <= 2
 
 
 def test_the_function_logs_into_an_encrypted_group_that_forgets(whole: Synthesized) -> None:
-    group = resolve(whole.only("AWS::Logs::LogGroup"), whole.names)
-    function = whole.only("AWS::Lambda::Function")
+    group = resolve(whole.only("AWS::Logs::LogGroup", "training"), whole.names)
+    function = whole.only("AWS::Lambda::Function", "training")
     assert group["KmsKeyId"] == whole.key_arn
     assert group["RetentionInDays"] == 90
     assert resolve(function["LoggingConfig"], whole.names)["LogGroup"] == group["LogGroupName"]
@@ -159,13 +121,17 @@ def test_the_function_logs_into_an_encrypted_group_that_forgets(whole: Synthesiz
 
 
 def test_the_functions_environment_is_what_its_code_reads(whole: Synthesized) -> None:
-    function = resolve(whole.only("AWS::Lambda::Function"), whole.names)
+    function = resolve(whole.only("AWS::Lambda::Function", "training"), whole.names)
     config = Config.of(function["Environment"]["Variables"])
     assert config.pipeline == whole.settings.pipeline_name
     assert config.bucket == RAW
     assert config.role_arn == whole.settings.role_arn("retraining")
     assert config.dead_letters_arn == QUEUE
     assert config.cool_down.total_seconds() == 60 * whole.settings.retraining.cool_down_minutes
+    assert config.environment == "dev"
+    assert config.drift_schedule == whole.settings.drift_rule
+    assert config.drift_cool_down.total_seconds() == 72 * 3600
+    assert config.automatic_approval is False
     assert function["KmsKeyArn"] == whole.key_arn
 
 
@@ -180,6 +146,8 @@ def test_the_functions_package_is_its_code_alone(whole: Synthesized) -> None:
 
 
 SCHEDULE = "arn:aws:scheduler:eu-west-1:111111111111:schedule/slm-edge-dev/slm-edge-dev-new-data"
+DRIFT_SCHEDULE = SCHEDULE.replace("new-data", "drift")
+PIPELINE = "arn:aws:sagemaker:eu-west-1:111111111111:pipeline/slm-edge-dev"
 RETRAINING = "arn:aws:iam::111111111111:role/slm-edge-dev-retraining"
 TO_SCHEDULER = {"iam:PassedToService": "scheduler.amazonaws.com"}
 
@@ -192,6 +160,9 @@ TO_SCHEDULER = {"iam:PassedToService": "scheduler.amazonaws.com"}
         (Call("scheduler:UpdateSchedule", SCHEDULE), True),
         (Call("scheduler:DeleteSchedule", SCHEDULE), True),
         (Call("scheduler:CreateSchedule", SCHEDULE + "-other"), False),
+        (Call("scheduler:CreateSchedule", DRIFT_SCHEDULE), True),
+        (Call("sagemaker:ListPipelineExecutions", PIPELINE), True),
+        (Call("sagemaker:ListPipelineExecutions", PIPELINE + "-drift"), False),
         (Call("iam:PassRole", RETRAINING, TO_SCHEDULER), True),
         (Call("iam:PassRole", RETRAINING, {"iam:PassedToService": "ec2.amazonaws.com"}), False),
         (Call("iam:PassRole", RETRAINING[:-10] + "pipeline", TO_SCHEDULER), False),
@@ -200,13 +171,7 @@ TO_SCHEDULER = {"iam:PassedToService": "scheduler.amazonaws.com"}
         (Call("s3:ListBucket", f"arn:aws:s3:::{RAW}", {"s3:prefix": "datasets/x/"}), True),
         (Call("s3:ListBucket", f"arn:aws:s3:::{RAW}", {"s3:prefix": ""}), False),
         (Call("sqs:SendMessage", QUEUE), True),
-        (
-            Call(
-                "sagemaker:StartPipelineExecution",
-                "arn:aws:sagemaker:eu-west-1:111111111111:pipeline/slm-edge-dev",
-            ),
-            False,
-        ),
+        (Call("sagemaker:StartPipelineExecution", PIPELINE), False),
         (
             Call(
                 "logs:PutLogEvents",
@@ -228,8 +193,9 @@ def test_the_schedules_role_may_start_the_pipeline_and_keep_what_failed(
     whole: Synthesized,
 ) -> None:
     statements, boundary = whole.statements("retraining"), whole.boundary
-    start = Call("sagemaker:StartPipelineExecution", whole.settings.pipeline_arn)
-    assert is_allowed(start, statements, boundary=boundary)
+    for pipeline, may in ((PIPELINE, True), (PIPELINE + "-drift", True), (PIPELINE + "-x", False)):
+        start = Call("sagemaker:StartPipelineExecution", pipeline)
+        assert is_allowed(start, statements, boundary=boundary) is may
     assert is_allowed(Call("sqs:SendMessage", QUEUE), statements, boundary=boundary)
 
 
@@ -249,24 +215,17 @@ def test_the_queue_is_encrypted_with_our_key_and_reached_over_tls_alone(
     assert denied["Action"] == "sqs:*"
 
 
-def test_an_event_that_waits_in_the_queue_is_told_to_the_alert_topic(whole: Synthesized) -> None:
-    alarm = whole.only("AWS::CloudWatch::Alarm", "training")
-    assert alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
-    assert alarm["Threshold"] == 1
-    assert alarm["AlarmActions"] == [whole.settings.alert_topic_arn]
-
-
 # The schedule -----------------------------------------------------------------------------
 
 
 def test_there_is_no_periodic_schedule_in_dev(whole: Synthesized) -> None:
-    assert not whole.resources("AWS::Scheduler::Schedule")
+    assert not whole.resources("AWS::Scheduler::Schedule", "training")
 
 
 def test_prod_starts_the_pipeline_periodically_with_few_retries_and_a_dead_letter_queue(
     scheduled: Synthesized,
 ) -> None:
-    schedule = resolve(scheduled.only("AWS::Scheduler::Schedule"), scheduled.names)
+    schedule = resolve(scheduled.only("AWS::Scheduler::Schedule", "training"), scheduled.names)
     assert schedule["ScheduleExpression"] == scheduled.settings.retraining.schedule
     sent = schedule["Target"]
     assert sent["Arn"] == "arn:aws:scheduler:::aws-sdk:sagemaker:startPipelineExecution"
@@ -282,69 +241,38 @@ def test_prod_starts_the_pipeline_periodically_with_few_retries_and_a_dead_lette
 def test_schedules_lie_in_a_group_of_their_own(scheduled: Synthesized) -> None:
     group = scheduled.only("AWS::Scheduler::ScheduleGroup")["Name"]
     assert group == scheduled.settings.schedule_group
-    assert scheduled.only("AWS::Scheduler::Schedule")["GroupName"] == group
+    assert scheduled.only("AWS::Scheduler::Schedule", "training")["GroupName"] == group
 
 
-def test_with_neither_new_data_nor_a_schedule_there_is_nothing_that_retrains(
+NOTHING = {"on_new_data": False, "on_drift": False}
+
+
+def test_with_neither_new_data_nor_drift_nor_a_schedule_there_is_nothing_that_retrains(
     synthesized: Synthesizer,
 ) -> None:
-    off = synthesized("dev", whole=True, retraining={"on_new_data": False})
+    off = synthesized("dev", whole=True, retraining=NOTHING, monitoring={"drift_schedule": ""})
     for kind in ("Lambda::Function", "SQS::Queue", "Scheduler::ScheduleGroup", "Logs::LogGroup"):
         assert not off.resources(f"AWS::{kind}", "training")
-    names = {one["Properties"]["Name"] for one in off.resources("AWS::Events::Rule").values()}
-    assert names == {"slm-edge-dev-execution-failed"}
+    assert not off.resources("AWS::Events::Rule", "training")
 
 
-# Failures ---------------------------------------------------------------------------------
+# Drift ------------------------------------------------------------------------------------
 
 
-def ended(status: str, pipeline: str = "slm-edge-dev") -> dict[str, Any]:
-    """ "Events sent from SageMaker AI", EventBridge reference."""
-    arn = f"arn:aws:sagemaker:eu-west-1:111111111111:pipeline/{pipeline}"
-    return {
-        "source": "aws.sagemaker",
-        "detail-type": "SageMaker Model Building Pipeline Execution Status Change",
-        "time": "2026-11-23T12:00:00Z",
-        "detail": {
-            "pipelineArn": arn,
-            "pipelineExecutionArn": f"{arn}/execution/abc123",
-            "currentPipelineExecutionStatus": status,
-            "previousPipelineExecutionStatus": "Executing",
-        },
-    }
+def test_drift_is_handed_to_the_same_function_as_it_is(whole: Synthesized) -> None:
+    sent = target(whole, whole.settings.drift_rule)
+    assert sent["Arn"] == target(whole, whole.settings.new_data_rule)["Arn"]
+    assert not {"InputTransformer", "Input", "InputPath"} & set(sent)
+    assert sent["DeadLetterConfig"] == {"Arn": QUEUE}
+    assert 0 < sent["RetryPolicy"]["MaximumRetryAttempts"] <= 5
 
 
-@pytest.mark.parametrize(
-    ("event", "told"),
-    [
-        (ended("Failed"), True),
-        (ended("Succeeded"), False),
-        (ended("Stopped"), False),
-        (ended("Failed", "somebody-elses"), False),
-    ],
-)
-def test_only_a_failed_execution_of_this_pipeline_is_told(
-    whole: Synthesized, event: dict[str, Any], told: bool
-) -> None:
-    assert matches(whole, "slm-edge-dev-execution-failed", event) is told
-
-
-def test_a_failure_reaches_the_alert_topic_with_the_command_that_says_why(
-    whole: Synthesized,
-) -> None:
-    sent = target(whole, "slm-edge-dev-execution-failed")
-    assert sent["Arn"] == whole.settings.alert_topic_arn
-    text = sent["InputTransformer"]["InputTemplate"]
-    assert "slm watch" in text
-    assert set(re.findall(r"<([\w-]+)>", text)) == set(sent["InputTransformer"]["InputPathsMap"])
-
-
-def test_the_topic_lets_eventbridge_publish(whole: Synthesized) -> None:
-    [policy] = whole.resources("AWS::SNS::TopicPolicy").values()
-    publishers = [
-        service
-        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
-        if statement["Effect"] == "Allow" and statement["Action"] == "sns:Publish"
-        for service in listed(statement["Principal"]["Service"])
-    ]
-    assert "events.amazonaws.com" in publishers
+def test_the_function_takes_what_the_rule_lets_through(whole: Synthesized) -> None:
+    event = drifted()
+    assert matches(whole, whole.settings.drift_rule, event)
+    config = Config.of(
+        resolve(whole.only("AWS::Lambda::Function", "training"), whole.names)["Environment"][
+            "Variables"
+        ]
+    )
+    assert Drift.of(event, config).figures == ("out_of_scope", "energy")

@@ -12,6 +12,7 @@ import pytest
 from cdk.context import ContextError
 from cdk.training import pipeline as construct
 from cdk.training.pipeline import Definition
+from pipeline import drift_definition
 from pipeline.definition import build_definition
 from pipeline.settings import Settings
 from tests.cdk.conftest import INSTANCE, Synthesizer, changed
@@ -33,9 +34,9 @@ def studio(synthesized: Synthesizer) -> Synthesized:
     return synthesized("dev", whole=True, studio=STUDIO, identity={"instance_arn": INSTANCE})
 
 
-def deployed(stacks: Synthesized) -> dict[str, Any]:
+def deployed(stacks: Synthesized, name: str | None = None) -> dict[str, Any]:
     """The definition as SageMaker gets it."""
-    properties = resolve(stacks.only("AWS::SageMaker::Pipeline"), stacks.names)
+    properties = resolve(stacks.pipeline(name), stacks.names)
     return json.loads(properties["PipelineDefinition"]["PipelineDefinitionBody"])
 
 
@@ -59,6 +60,19 @@ def test_what_is_deployed_is_the_definition_but_for_images_and_key(whole: Synthe
     assert theirs == ours
 
 
+def test_so_is_the_drift_check(whole: Synthesized) -> None:
+    name = whole.settings.drift_pipeline_name
+    theirs = json.dumps(deployed(whole, name))
+    assert not re.search(r"slm-edge-dev/[a-z]+:latest|:alias/", theirs)
+    ours = json.dumps(drift_definition.build_definition(whole.settings), sort_keys=True)
+    ours = ours.replace(whole.settings.kms_key_arn, whole.key_arn)
+    image = re.findall(r'"ImageUri": "([^"]+)"', theirs)
+    assert len(image) == 1
+    assert image[0] in json.dumps(deployed(whole))
+    assert theirs.replace(image[0], whole.settings.processing_image) == ours
+    assert whole.pipeline(name)["RoleArn"] == whole.settings.role_arn("pipeline")
+
+
 def test_a_volume_is_encrypted_with_the_keys_arn_since_sagemaker_takes_no_alias(
     whole: Synthesized,
 ) -> None:
@@ -71,7 +85,7 @@ def test_the_pipeline_has_its_name_role_and_limit_on_parallel_steps(
     synthesized: Synthesizer,
 ) -> None:
     stacks = synthesized("dev", whole=True, max_parallel_steps=7)
-    pipeline = stacks.only("AWS::SageMaker::Pipeline")
+    pipeline = stacks.pipeline()
     assert pipeline["PipelineName"] == "slm-edge-dev"
     assert pipeline["RoleArn"] == "arn:aws:iam::111111111111:role/slm-edge-dev-pipeline"
     assert pipeline["ParallelismConfiguration"] == {"MaxParallelExecutionSteps": 7}
@@ -131,14 +145,14 @@ def test_the_network_of_the_settings_reaches_every_job(synthesized: Synthesizer)
 
 
 def test_a_definition_that_fits_is_put_into_the_template(whole: Synthesized) -> None:
-    definition = whole.only("AWS::SageMaker::Pipeline")["PipelineDefinition"]
+    definition = whole.pipeline()["PipelineDefinition"]
     assert list(definition) == ["PipelineDefinitionBody"]
 
 
 def test_a_large_definition_goes_through_s3(synthesized: Synthesizer) -> None:
     settings = with_tags("dev", 150_000, kms_key=f"key/{KEY_ID}")
     stacks = synthesized("dev", whole=True, tags=settings.tags, kms_key=settings.kms_key)
-    location = stacks.only("AWS::SageMaker::Pipeline")["PipelineDefinition"]
+    location = stacks.pipeline()["PipelineDefinition"]
     location = location["PipelineDefinitionS3Location"]
     uploaded = stacks.folder / f"asset.{location['Key']}"
     definition = json.loads(uploaded.read_text())

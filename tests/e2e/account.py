@@ -157,15 +157,15 @@ class Account:
         return [resolve(one["Properties"], self.names) for one in found]
 
     def make_what_is_passed_over(self) -> None:
-        """The pipeline and its group, from the deployed templates."""
+        """The pipelines and the group of models, from the deployed templates."""
         sagemaker = self.client("sagemaker")
-        [pipeline] = self.properties("AWS::SageMaker::Pipeline")
-        sagemaker.create_pipeline(
-            PipelineName=pipeline["PipelineName"],
-            PipelineDefinition=pipeline["PipelineDefinition"]["PipelineDefinitionBody"],
-            RoleArn=pipeline["RoleArn"],
-            ClientRequestToken="0" * 32,
-        )
+        for pipeline in self.properties("AWS::SageMaker::Pipeline"):
+            sagemaker.create_pipeline(
+                PipelineName=pipeline["PipelineName"],
+                PipelineDefinition=pipeline["PipelineDefinition"]["PipelineDefinitionBody"],
+                RoleArn=pipeline["RoleArn"],
+                ClientRequestToken="0" * 32,
+            )
         [group] = self.properties("AWS::SageMaker::ModelPackageGroup")
         sagemaker.create_model_package_group(ModelPackageGroupName=group["ModelPackageGroupName"])
 
