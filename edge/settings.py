@@ -185,6 +185,21 @@ class Settings:
         _check(settings)
         return settings
 
+    def listening(self, listen: str | None) -> Settings:
+        """The same with the address of a command's ``--listen``, if it was given one.
+
+        Raises:
+            SettingsError: It is none, or lets other machines in and that is not allowed.
+        """
+        if listen is None:
+            return self
+        if not (parse_address(listen).is_local or self.allow_network):
+            raise SettingsError(
+                f"--listen {listen} lets other machines in: set allow_network = true if that is "
+                "meant."
+            )
+        return replace(self, listen=listen)
+
     @property
     def address(self) -> Address:
         """``listen``, taken apart."""

@@ -8,12 +8,10 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-from edge.errors import SettingsError
 from edge.service.listening import address_of, open_socket, remove_socket
-from edge.settings import Settings, parse_address
+from edge.settings import Settings
 
 
 def serve(model: Path, *, config: Path | None = None, listen: str | None = None) -> int:
@@ -22,14 +20,7 @@ def serve(model: Path, *, config: Path | None = None, listen: str | None = None)
     Raises:
         EdgeError: The configuration, the model or the address is wrong.
     """
-    settings = Settings.read(config)
-    if listen is not None:
-        settings = replace(settings, listen=listen)
-        if not (parse_address(listen).is_local or settings.allow_network):
-            raise SettingsError(
-                f"--listen {listen} lets other machines in: set allow_network = true if that is "
-                "meant."
-            )
+    settings = Settings.read(config).listening(listen)
     listener = open_socket(settings.address)
     address = address_of(listener, settings.address)
 

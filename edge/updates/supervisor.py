@@ -27,9 +27,8 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edge.errors import SettingsError
 from edge.service.listening import address_of, open_socket, remove_socket
-from edge.settings import Address, Settings, parse_address
+from edge.settings import Address, Settings
 from edge.updates.errors import BusyError, UpdateError
 from edge.updates.files import locked, write_json
 from edge.updates.state import INSTALLED, STATE, Root, State
@@ -326,7 +325,8 @@ def serve(path: Path, *, config: Path | None = None, listen: str | None = None) 
         EdgeError: The configuration or the address is wrong, nothing is installed, or another
             process serves this root.
     """
-    settings = _settings(config, listen)
+    settings = Settings.read(config).listening(listen)
+    config = config.absolute() if config is not None else None  # workers start elsewhere
     root = Root(path)
     root.make()
     with locked(root.path / "lock", f"Another slm-edge serves {root.path}: stop that one first."):
@@ -344,17 +344,6 @@ def serve(path: Path, *, config: Path | None = None, listen: str | None = None) 
         finally:
             remove_socket(listener, settings.address)
     return 0
-
-
-def _settings(config: Path | None, listen: str | None) -> Settings:
-    settings = Settings.read(config)
-    if listen is None:
-        return settings
-    if not (parse_address(listen).is_local or settings.allow_network):
-        raise SettingsError(
-            f"--listen {listen} lets other machines in: set allow_network = true if that is meant."
-        )
-    return replace(settings, listen=listen)
 
 
 def _run(supervisor: Supervisor) -> None:

@@ -76,13 +76,13 @@ def wait_for(what: Callable[[], Any], seconds: float = 15) -> Any:
 class Supervised:
     """``slm-edge serve --root`` of a device."""
 
-    def __init__(self, device: Device, **environment: str) -> None:
+    def __init__(self, device: Device, config: str = "", **environment: str) -> None:
         self.device = device
         self.log = device.home / "serve.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "edge", "serve", "--root", device.root, "--config",
-                 device.config],
+                 config or device.config],
                 env={**ENVIRONMENT, **environment}, stdout=log, stderr=log,
             )  # fmt: skip
 

@@ -164,6 +164,12 @@ def test_without_a_version_there_is_nothing_to_serve(device: Device) -> None:
     assert done.stderr.startswith(f"error: Nothing is installed in {device.root}: slm-edge install")
 
 
+def test_a_configuration_may_be_named_from_where_the_command_is_typed(device: Device) -> None:
+    assert install(device, device.package("1.0.1")).returncode == 0
+    with Supervised(device, os.path.relpath(device.config)) as supervised:
+        supervised.serves("1.0.1")
+
+
 def test_a_second_supervisor_is_refused(device: Device) -> None:
     with served(device):
         done = slm_edge("serve", "--root", device.root, "--config", device.config)
@@ -229,8 +235,10 @@ def test_a_state_that_cannot_be_written_keeps_the_old_version(tmp_path: Path) ->
         blocker = device.root / ".state.json.new"
         assert slm_edge("rollback", "--root", device.root).returncode == 0
         supervised.serves("1.0.2")
-        assert install(device, device.package("1.0.4", start_seconds=0.5)).returncode == 0
+        supervised.process.send_signal(signal.SIGSTOP)  # it sees the candidate after the blocker
+        assert install(device, device.package("1.0.4")).returncode == 0
         blocker.mkdir()
+        supervised.process.send_signal(signal.SIGCONT)
         wait_for(lambda: "cannot be written" in supervised.says())
         assert ask(device) == "1.0.2"
         blocker.rmdir()

@@ -31,6 +31,11 @@ def say(message: object) -> None:
     os.close(options.ready_fd)
 
 
+if options.config and not Path(options.config).is_file():
+    say({"ready": False, "reason": f"There is no configuration file {options.config}."})
+    sys.exit(1)
+
+
 def answer(connection: socket.socket) -> None:
     with connection:
         connection.settimeout(5)
