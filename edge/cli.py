@@ -25,7 +25,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
-from edge.errors import EdgeError
+from edge.errors import EdgeError, InputError
 
 BESIDE = Path(__file__).resolve().parent.parent / "model"
 """Where the component's zip has the model."""
@@ -67,9 +67,11 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_predict(commands: Any) -> None:
     parser = commands.add_parser("predict", help="classify utterances, once")
     parser.add_argument("texts", metavar="UTTERANCE", nargs="*", help="or one a line on stdin")
-    parser.add_argument("--model", type=Path, default=BESIDE, help="the compiled model's folder")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--top-k", type=int, default=3)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--model", type=Path, help="a compiled model's folder; default: the one here")
+    what.add_argument("--root", type=Path, help="the model that serves in a state root")
+    parser.add_argument("--threads", type=int, default=1, help="of one prediction; default: 1")
+    parser.add_argument("--top-k", type=int, default=3, help="candidates at most; default: 3")
     parser.set_defaults(run=_predict)
 
 
@@ -79,17 +81,31 @@ def _predict(options: argparse.Namespace) -> int:
 
     from edge.classifier import IntentClassifier
 
-    classifier = IntentClassifier.load(options.model, threads=options.threads)
+    model = _serving(options.root) if options.root else options.model or BESIDE
+    classifier = IntentClassifier.load(model, threads=options.threads)
     texts: Iterable[str] = options.texts or _lines()
     for text in texts:
         print(json.dumps(classifier.predict(text, options.top_k).to_json()), flush=True)
     return 0
 
 
+def _serving(root: Path) -> Path:
+    """The model of the version that serves in a state root."""
+    from edge.updates.errors import UpdateError
+    from edge.updates.state import Root
+
+    version = Root(root).read().serving
+    if version is None:
+        raise UpdateError(f"Nothing is installed in {root}: name another --root, or a --model.")
+    return Root(root).folder(version) / "model"
+
+
 def _lines() -> Iterator[str]:
-    # what is not UTF-8 becomes half surrogates, which the classifier refuses in a sentence
-    for line in sys.stdin.buffer:
-        text = line.decode("utf-8", "surrogateescape")
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError:
+            raise InputError(f"Line {number} of the input is not UTF-8.") from None
         if text.strip():
             yield text
 

@@ -4,12 +4,14 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge.cli import main
+from edge.updates.state import Root
 
 
 def test_predict_prints_one_json_object_an_utterance(
@@ -35,7 +37,7 @@ def test_predict_without_words_reads_lines(
     assert len(capsys.readouterr().out.splitlines()) == 2
     monkeypatch.setattr(sys, "stdin", Stdin(b"lamp \xff off\n"))
     assert main(["predict", "--model", str(tiny_compiled)]) == 1
-    assert "half a surrogate pair" in capsys.readouterr().err
+    assert capsys.readouterr().err == "error: Line 1 of the input is not UTF-8.\n"
 
 
 def test_predict_ends_with_a_sentence_for_what_it_refuses(
@@ -44,6 +46,19 @@ def test_predict_ends_with_a_sentence_for_what_it_refuses(
     assert main(["predict", "--model", str(tmp_path), "lamp off"]) == 1
     assert capsys.readouterr().err == f"error: The model folder {tmp_path} has no model.onnx.\n"
     assert main(["predict", "--model", str(tiny_compiled), " "]) == 1
+
+
+def test_predict_asks_the_model_that_serves_in_a_state_root(
+    tiny_compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Root(tmp_path / "state")
+    assert main(["predict", "--root", str(root.path), "lamp off"]) == 1
+    assert capsys.readouterr().err.startswith(f"error: Nothing is installed in {root.path}: ")
+    root.folder("1.0.7").mkdir(parents=True)
+    (root.folder("1.0.7") / "model").symlink_to(tiny_compiled)
+    root.change(lambda state: replace(state, serving="1.0.7"))
+    assert main(["predict", "--root", str(root.path), "lamp off"]) == 0
+    assert json.loads(capsys.readouterr().out)["model_version"] == "7"
 
 
 @pytest.mark.parametrize("arguments", [[], ["dance"], ["serve", "--model", "a", "--root", "b"]])
