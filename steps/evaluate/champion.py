@@ -10,6 +10,7 @@ test split was in no earlier train split of the same data.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,13 @@ import numpy as np
 
 from steps.archive import model_folder
 from steps.contract import StepError
+from steps.evaluate import regression
 from steps.evaluate.metrics import Array
 
 if TYPE_CHECKING:
     from steps.registry import ModelPackage, Registry
+    from steps.regression.cases import Case
+    from steps.regression.judging import Outcome
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,16 @@ class Champion:
     """Label of each row; -2 where the champion's intent is none of the candidate's."""
     energy: Array
     dataset_sha256: str
+    regression: list[Outcome]
+    """What becomes of the regression set with the champion; empty where there is none."""
 
 
 def score(
-    registry: Registry, texts: list[str], intents: list[str], scratch: Path
+    registry: Registry,
+    texts: list[str],
+    intents: list[str],
+    scratch: Path,
+    cases: Sequence[Case] = (),
 ) -> Champion | None:
     """Download the champion, if there is one, and let it answer ``texts``.
 
@@ -69,6 +79,7 @@ def score(
         texts: The test rows.
         intents: The candidate's intents; the champion's are matched to them by name.
         scratch: A folder to unpack into.
+        cases: The regression set, which the champion answers by its own rule.
 
     Raises:
         StepError: There is a champion but it cannot be used.
@@ -81,7 +92,7 @@ def score(
         downloaded.mkdir(parents=True)
         registry.download(package, downloaded)
         folder = model_folder(downloaded, scratch / "champion-model")
-        return _answers(package, folder, texts, intents)
+        return _answers(package, folder, texts, intents, cases)
     except StepError as error:
         raise StepError(
             f"The champion {package.name} (version {package.version}) cannot be compared with: "
@@ -90,7 +101,13 @@ def score(
         ) from None
 
 
-def _answers(package: ModelPackage, folder: Path, texts: list[str], intents: list[str]) -> Champion:
+def _answers(
+    package: ModelPackage,
+    folder: Path,
+    texts: list[str],
+    intents: list[str],
+    cases: Sequence[Case],
+) -> Champion:
     from steps.contract import read_json
     from steps.evaluate.scoring import Classifier
 
@@ -104,4 +121,5 @@ def _answers(package: ModelPackage, folder: Path, texts: list[str], intents: lis
         predicted=by_name[scores.predicted],
         energy=scores.energy,
         dataset_sha256=str(training.get("dataset_sha256", "unknown")),
+        regression=regression.outcomes(cases, classifier),
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from steps.archive import model_folder
 from steps.contract import StepError, read_json, write_json, write_text
-from steps.evaluate import champion, gate, latency, metrics, robustness, sections
+from steps.evaluate import champion, gate, latency, metrics, regression, robustness, sections
 from steps.evaluate.baseline import Baseline
 from steps.evaluate.config import EvaluationConfig, EvaluationPaths
 from steps.evaluate.metrics import Array
@@ -22,6 +22,7 @@ from steps.evaluate.scoring import (
     in_scope,
     read_rows,
 )
+from steps.regression.cases import Case, read_prepared
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def measure(
     names, seed = classifier.rule.intents, config.seed
     check_same_intents(paths.prepared, names)
     rows = _test_rows(paths.prepared)
+    cases = read_prepared(paths.prepared)
     training = read_json(folder / "training.json", "The training record of the model")
     statistics = read_json(paths.prepared / "statistics.json", "The statistics of the data")
 
@@ -84,7 +86,10 @@ def measure(
     fitted = Baseline(train.texts, train.labels, seed)
     baseline, baseline_score = sections.baseline(rows, fitted, len(names), seed)
 
-    rival = _champion(config.model_package_group, rows, scores, names, seed, scratch)
+    rival = _champion(config.model_package_group, rows, names, cases, scratch)
+    compared = None if rival is None else sections.champion(rows, scores, rival, len(names), seed)
+    outcomes = regression.outcomes(cases, classifier)
+    regressions = regression.section(paths.prepared, outcomes, rival)
     _log("perturbing utterances")
     sample = robustness.Sample.draw(rows.texts, rows.labels, seed)
     predictors: dict[str, robustness.Predictor] = {
@@ -98,12 +103,13 @@ def measure(
         "multiclass_classification_metrics": sections.sagemaker_metrics(figures, confusion, names),
         "intents": sections.intents(confusion, names),
         "baseline": baseline,
-        "champion": rival,
+        "champion": compared,
+        "regression": regressions,
         "robustness": robustness.measure(sample, predictors, seed),
         "latency": latency.measure(classifier.logits, rows.texts, seed)
         | {"bytes": latency.model_bytes(folder)},
         "provenance": sections.provenance(training, statistics),
-    } | _gate(figures, rival, config)
+    } | _gate(figures, compared, regressions, config)
     evidence = Evidence(
         rows, scores, names, threshold, classifier.rule.temperature, confusion, baseline_score
     )
@@ -121,23 +127,26 @@ def _test_rows(prepared: Path) -> Rows:
 
 
 def _champion(
-    group: str, rows: Rows, scores: Scores, names: list[str], seed: int, scratch: Path
-) -> dict[str, Any] | None:
+    group: str, rows: Rows, names: list[str], cases: list[Case], scratch: Path
+) -> champion.Champion | None:
     if not group:
         _log("no model package group was named: there is no champion to compare with")
         return None
     from steps.registry import open_registry
 
-    found = champion.score(open_registry(group), rows.texts, names, scratch)
+    found = champion.score(open_registry(group), rows.texts, names, scratch, cases)
     if found is None:
         _log(f"{group} has no approved model: there is no champion to compare with")
         return None
     _log(f"compared with the champion, version {found.package.version} of {group}")
-    return sections.champion(rows, scores, found, len(names), seed)
+    return found
 
 
 def _gate(
-    figures: dict[str, Any], rival: dict[str, Any] | None, config: EvaluationConfig
+    figures: dict[str, Any],
+    rival: dict[str, Any] | None,
+    regressions: dict[str, Any] | None,
+    config: EvaluationConfig,
 ) -> dict[str, Any]:
     auroc = figures["out_of_scope_auroc"]
     found = gate.checks(
@@ -145,12 +154,14 @@ def _gate(
         auroc=None if auroc is None else auroc["value"],
         calibration_error=figures["expected_calibration_error"]["value"],
         champion_p_value=None if rival is None else rival["p_value"],
+        regression_pass_rate=None if regressions is None else regressions["pass_rate"],
         config=config,
     )
     section = gate.section(
         found,
         macro_f1=figures["macro_f1"]["value"],
         out_of_scope_rows=figures["out_of_scope_rows"],
+        regression_cases=0 if regressions is None else regressions["cases"],
     )
     return {"checks": [check.to_json() for check in found], "gate": section}
 

@@ -58,9 +58,10 @@ def checks(
     auroc: float | None,
     calibration_error: float,
     champion_p_value: float | None,
+    regression_pass_rate: float | None,
     config: EvaluationConfig,
 ) -> list[Check]:
-    """The four checks; ``None`` where there was nothing to measure."""
+    """The five checks; ``None`` where there was nothing to measure."""
     return [
         Check("accuracy", "MinAccuracy", accuracy, config.min_accuracy, at_least=True),
         Check(
@@ -86,15 +87,26 @@ def checks(
             at_least=True,
             measured=champion_p_value is not None,
         ),
+        Check(
+            "regression_pass_rate",
+            "MinRegressionPassRate",
+            0.0 if regression_pass_rate is None else regression_pass_rate,
+            config.min_regression_pass_rate,
+            at_least=True,
+            measured=regression_pass_rate is not None,
+        ),
     ]
 
 
-def section(found: list[Check], *, macro_f1: float, out_of_scope_rows: int) -> dict[str, Any]:
+def section(
+    found: list[Check], *, macro_f1: float, out_of_scope_rows: int, regression_cases: int
+) -> dict[str, Any]:
     """The ``gate`` of ``evaluation.json``: only numbers and one sentence, never null."""
     missed = [check.sentence for check in found if not check.holds]
     return {check.figure: check.value for check in found} | {
         "macro_f1": macro_f1,
         "out_of_scope_rows": out_of_scope_rows,
+        "regression_cases": regression_cases,
         "passed": 0 if missed else 1,
         "message": "; ".join(missed) or PASSED,
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steps.evaluate import charts, confusions
+from steps.evaluate import charts, confusions, regression
 from steps.evaluate.scoring import in_scope
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ _TITLES = {
     "out_of_scope_auroc": "Out-of-scope AUROC",
     "expected_calibration_error": "Calibration error",
     "champion_p_value": "Champion better, p-value",
+    "regression_pass_rate": "Regression set",
 }
 _PERTURBATIONS = {
     "none": "as written",
@@ -32,6 +33,7 @@ _PERTURBATIONS = {
     "casing": "casing",
     "misheard": "misheard",
 }
+_SHARES = ("accuracy", "macro_f1", "regression_pass_rate")
 _NO_BREAK = "\N{NARROW NO-BREAK SPACE}"
 
 
@@ -42,7 +44,7 @@ def percent(share: float, decimals: int = 1) -> str:
 
 def figure_text(key: str, value: float) -> str:
     """A figure as the page shows it: shares of rows in per cent, the others as decimals."""
-    return percent(value) if key in ("accuracy", "macro_f1") else f"{value:.3f}"
+    return percent(value) if key in _SHARES else f"{value:.3f}"
 
 
 def interval_text(key: str, figure: dict[str, float]) -> str:
@@ -108,6 +110,7 @@ def render(evaluation: dict[str, Any], evidence: Evidence) -> str:
         pictures=_pictures(evidence),
         intents=sorted(evaluation["intents"], key=lambda entry: (entry["f1"], entry["intent"])),
         robustness=_robustness(evaluation["robustness"]),
+        regression=regression.drawn(evaluation["regression"]),
         **_confusions(evidence),
     )
 

@@ -93,6 +93,16 @@ def read_cases(path: Path) -> list[Case]:
     return cases
 
 
+def read_prepared(prepared: Path) -> list[Case]:
+    """The set that *prepare* handed on; empty where the data had none.
+
+    Raises:
+        StepError: As :func:`read_cases`.
+    """
+    path = prepared / NAME
+    return read_cases(path) if path.is_file() else []
+
+
 def write_cases(path: Path, cases: Iterable[Case]) -> None:
     """Write ``cases`` so that :func:`read_cases` finds them again."""
     lines = (json.dumps(case.to_json(), ensure_ascii=False) for case in cases)

@@ -21,6 +21,7 @@ OPEN_GATES = {
     "MinOutOfScopeAuroc": "0",
     "MaxCalibrationError": "1",
     "MinChampionPValue": "0",
+    "MinRegressionPassRate": "0",
     "MinAgreement": "0",
     "MaxAccuracyDrop": "1",
     "MaxAurocDrop": "1",

@@ -60,11 +60,12 @@ def test_the_evaluation_has_the_sections_that_others_read(done, read_json):
     assert written == json.loads(json.dumps(evaluation))
     assert written.keys() == {
         "multiclass_classification_metrics", "gate", "checks", "figures", "intents", "baseline",
-        "champion", "robustness", "latency", "provenance",
+        "champion", "regression", "robustness", "latency", "provenance",
     }  # fmt: skip
     assert written["gate"].keys() == {
         "accuracy", "macro_f1", "out_of_scope_auroc", "out_of_scope_rows",
-        "expected_calibration_error", "champion_p_value", "passed", "message",
+        "expected_calibration_error", "champion_p_value", "regression_pass_rate",
+        "regression_cases", "passed", "message",
     }  # fmt: skip
     assert written["gate"]["passed"] == 1
     assert written["gate"]["champion_p_value"] == 1.0

@@ -14,9 +14,15 @@ def decide(config: EvaluationConfig | None = None, **changes):
         "auroc": 0.98,
         "calibration_error": 0.02,
         "champion_p_value": 0.4,
+        "regression_pass_rate": 0.9,
     } | changes
     found = gate.checks(**figures, config=config or EvaluationConfig())
-    return gate.section(found, macro_f1=0.92, out_of_scope_rows=0 if "auroc" in changes else 10)
+    return gate.section(
+        found,
+        macro_f1=0.92,
+        out_of_scope_rows=0 if "auroc" in changes else 10,
+        regression_cases=0 if figures["regression_pass_rate"] is None else 20,
+    )
 
 
 def test_figures_within_their_bounds_open_the_gate():
@@ -27,6 +33,8 @@ def test_figures_within_their_bounds_open_the_gate():
         "out_of_scope_rows": 10,
         "expected_calibration_error": 0.02,
         "champion_p_value": 0.4,
+        "regression_pass_rate": 0.9,
+        "regression_cases": 20,
         "passed": 1,
         "message": gate.PASSED,
     }
@@ -39,12 +47,19 @@ def test_the_message_names_figure_and_bound_by_the_parameters_name():
 
 
 def test_every_missed_bound_is_named():
-    section = decide(accuracy=0.5, auroc=0.6, calibration_error=0.3, champion_p_value=0.01)
+    section = decide(
+        accuracy=0.5,
+        auroc=0.6,
+        calibration_error=0.3,
+        champion_p_value=0.01,
+        regression_pass_rate=0.1,
+    )
     assert section["message"].split("; ") == [
         "accuracy 0.5000 is below MinAccuracy 0.8000",
         "out_of_scope_auroc 0.6000 is below MinOutOfScopeAuroc 0.8000",
         "expected_calibration_error 0.3000 is above MaxCalibrationError 0.1000",
         "champion_p_value 0.0100 is below MinChampionPValue 0.0500",
+        "regression_pass_rate 0.1000 is below MinRegressionPassRate 0.7500",
     ]
 
 
@@ -53,11 +68,12 @@ def test_a_figure_on_its_bound_holds_it():
 
 
 def test_what_could_not_be_measured_holds_and_is_a_number():
-    section = decide(auroc=None, champion_p_value=None)
+    section = decide(auroc=None, champion_p_value=None, regression_pass_rate=None)
     assert section["passed"] == 1
     assert section["out_of_scope_auroc"] == 0.0
     assert section["out_of_scope_rows"] == 0
     assert section["champion_p_value"] == 1.0
+    assert (section["regression_pass_rate"], section["regression_cases"]) == (0.0, 0)
 
 
 def test_a_near_miss_is_written_with_as_many_decimals_as_tell_it_apart():

@@ -46,6 +46,7 @@ def synthetic(intents: int, *, outside: int = 60, threshold: float = 4.0, skill:
         "intents": sections.intents(confusion, names),
         "baseline": baseline,
         "champion": None,
+        "regression": None,
         "robustness": measure(sample, {"model": fitted.predict, "baseline": fitted.predict}, 0),
         "latency": {
             "runtime": "PyTorch eager", "threads": 1, "utterances": 9, "median_ms": 0.4,
@@ -56,7 +57,7 @@ def synthetic(intents: int, *, outside: int = 60, threshold: float = 4.0, skill:
              "parameters": 22_700_000},
             {"rows": {"train": 1000, "test": 5}},
         ),
-    } | _gate(figures, None, EvaluationConfig())  # fmt: skip
+    } | _gate(figures, None, None, EvaluationConfig())  # fmt: skip
     evidence = Evidence(rows, scores, names, threshold, 1.3, confusion, baseline_score)
     return evaluation, evidence
 
