@@ -121,8 +121,8 @@ class _Story:
         return self._build.processing(
             "EvaluateModel",
             "Evaluate the model",
-            "Measures the model on the test split beside a TF-IDF baseline and the champion, and "
-            "writes the report.",
+            "Measures the model on the test split and the regression set beside a TF-IDF baseline "
+            "and the champion, and writes the report.",
             module="steps.evaluate",
             role="processing",
             instance_type=self._given["ProcessingInstanceType"],
@@ -135,6 +135,7 @@ class _Story:
                 "--min-out-of-scope-auroc": self._text("MinOutOfScopeAuroc"),
                 "--max-calibration-error": self._text("MaxCalibrationError"),
                 "--min-champion-p-value": self._text("MinChampionPValue"),
+                "--min-regression-pass-rate": self._text("MinRegressionPassRate"),
                 "--seed": self._text("Seed"),
             },
             calls_aws=True,
@@ -160,6 +161,12 @@ class _Story:
                     figure("expected_calibration_error"), self._given["MaxCalibrationError"]
                 ),
                 builder.at_least(figure("champion_p_value"), self._given["MinChampionPValue"]),
+                builder.any_of(
+                    builder.equals(figure("regression_cases"), 0),  # the data has no such set
+                    builder.at_least(
+                        figure("regression_pass_rate"), self._given["MinRegressionPassRate"]
+                    ),
+                ),
             ],
             passed=passed,
             closed=self._build.fail(
@@ -185,6 +192,10 @@ class _Story:
                     figure("champion_p_value"),
                     " (MinChampionPValue ",
                     self._given["MinChampionPValue"],
+                    "), regression set ",
+                    figure("regression_pass_rate"),
+                    " (MinRegressionPassRate ",
+                    self._given["MinRegressionPassRate"],
                     ").",
                 ),
             ),

@@ -50,6 +50,7 @@ def parameters(settings: Settings) -> tuple[Parameter, ...]:
         Parameter("MinOutOfScopeAuroc", 0.80, "Quality gate: telling out-of-scope apart"),
         Parameter("MaxCalibrationError", 0.10, "Quality gate: expected calibration error"),
         Parameter("MinChampionPValue", 0.05, "Quality gate: being worse than the champion"),
+        Parameter("MinRegressionPassRate", 0.75, "Quality gate: share of the regression set passed"),
         Parameter("MaxAccuracyDrop", 0.02, "Parity gate: accuracy lost by compiling"),
         Parameter("MinAgreement", 0.95, "Parity gate: same answer before and after compiling"),
         Parameter("MaxAurocDrop", 0.01, "Parity gate: out-of-scope AUROC lost by compiling"),

@@ -22,6 +22,7 @@ _FIGURES = (
     ("out_of_scope_auroc", "out-of-scope AUROC", "{:.3f}"),
     ("expected_calibration_error", "calibration error", "{:.3f}"),
     ("champion_p_value", "p-value against the champion", "{:.3f}"),
+    ("regression_pass_rate", "regression set", "{:.1%}"),
 )
 _FACTS = ("execution_id", "base_model", "dataset_sha256", "commit")
 

@@ -126,6 +126,8 @@ def _metrics(evaluation: dict[str, Any]) -> dict[str, float]:
     metrics = {name: float(gate[name]) for name in _FIGURES if name in gate}
     if gate.get("out_of_scope_rows"):  # without such rows the figure is a placeholder
         metrics["out_of_scope_auroc"] = float(gate["out_of_scope_auroc"])
+    if gate.get("regression_cases"):  # the same
+        metrics["regression_pass_rate"] = float(gate["regression_pass_rate"])
     return metrics
 
 

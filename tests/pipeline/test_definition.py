@@ -338,8 +338,17 @@ def test_inputs_and_outputs_are_mounted_where_the_steps_look(local, step, inputs
 def test_the_gates_compare_figures_of_property_files_with_parameters(local):
     quality = local["CheckQuality"]["Arguments"]["Conditions"]
     assert [condition["Type"] for condition in quality] == [
-        "GreaterThanOrEqualTo", "Or", "LessThanOrEqualTo", "GreaterThanOrEqualTo",
+        "GreaterThanOrEqualTo", "Or", "LessThanOrEqualTo", "GreaterThanOrEqualTo", "Or",
     ]  # fmt: skip
+    figures = [
+        [part["LeftValue"]["Std:JsonGet"]["Path"] for part in condition["Conditions"]]
+        for condition in quality
+        if condition["Type"] == "Or"
+    ]
+    assert figures == [
+        ["gate.out_of_scope_rows", "gate.out_of_scope_auroc"],
+        ["gate.regression_cases", "gate.regression_pass_rate"],
+    ]
     parity = local["CheckParity"]["Arguments"]["Conditions"]
     assert [condition["RightValue"]["Get"] for condition in parity] == [
         "Parameters.MaxAccuracyDrop", "Parameters.MinAgreement", "Parameters.MaxAurocDrop",
@@ -349,7 +358,8 @@ def test_the_gates_compare_figures_of_property_files_with_parameters(local):
 @pytest.mark.parametrize(
     ("step", "bounds"),
     [
-        ("QualityGateClosed", ["MinAccuracy", "MinOutOfScopeAuroc", "MaxCalibrationError"]),
+        ("QualityGateClosed", ["MinAccuracy", "MinOutOfScopeAuroc", "MaxCalibrationError",
+                               "MinChampionPValue", "MinRegressionPassRate"]),
         ("ParityGateClosed", ["MaxAccuracyDrop", "MinAgreement", "MaxAurocDrop"]),
     ],
 )
@@ -429,3 +439,13 @@ def test_defaults_agree_with_those_of_the_training_step():
         "Seed": "seed",
     }
     assert {name: ours[name] for name in pairs} == {n: theirs[key] for n, key in pairs.items()}
+
+
+def test_defaults_of_the_quality_gate_agree_with_those_of_the_evaluation_step():
+    from steps.evaluate.config import SHARES, EvaluationConfig, parameter_name
+
+    theirs = EvaluationConfig()
+    ours = {p.name: p.default for p in parameters(Settings.load("local"))}
+    for key in SHARES:
+        name = next(name for name in ours if name.lower() == parameter_name(key).lower())
+        assert ours[name] == getattr(theirs, key), name
