@@ -20,13 +20,15 @@ from typing import Any
 from edge.classifier import IntentClassifier, ModelError
 from edge.folder import MODEL, RECORD, RULE, TOKENIZER
 from steps.archive import model_folder
-from steps.compile import latency, parity, selftest
+from steps.compile import latency, parity, regression, selftest
 from steps.compile import reference as references
 from steps.compile.config import CompileConfig, CompilePaths
 from steps.compile.reference import REFERENCE
 from steps.compile.selftest import SELFTEST
 from steps.contract import StepError, read_json, write_json
 from steps.registry import open_registry
+from steps.regression.cases import Case, read_prepared
+from steps.regression.judging import Rule
 
 RUNTIME = ("numpy", "onnxruntime", "tokenizers")
 """The distributions that the device needs; their versions here are what was tested."""
@@ -111,7 +113,9 @@ def _compile(
     _say(f"took the peaks out of {equalize(full / MODEL, smooth, rows)} activations", started)
     quantized = quantize(smooth, small / MODEL)
     _say(f"quantized {quantized.weights} matrices, {quantized.bytes / 1e6:.1f} MB", started)
-    answers = _score(full, small, reference, rule.energy_threshold, config.bounds)
+    deciding = Rule(rule.intents, rule.temperature, rule.energy_threshold)
+    cases = read_prepared(paths.prepared)
+    answers = _score(full, small, reference, deciding, config.bounds, cases)
     _say(answers["parity"]["message"], started)
     number = str(registration["version"])
     counted = references.build(IntentClassifier.load(small), reference, number)
@@ -131,10 +135,16 @@ def _compile(
 
 
 def _score(
-    full: Path, small: Path, reference: parity.Reference, threshold: float, bounds: parity.Bounds
+    full: Path,
+    small: Path,
+    reference: parity.Reference,
+    rule: Rule,
+    bounds: parity.Bounds,
+    cases: list[Case],
 ) -> dict[str, Any]:
-    """Parity with and without the help of VNNI, latency of the two compiled folders, and the
-    device's self-test, which goes beside the model."""
+    """Parity with and without the help of VNNI, the regression set, latency of the two compiled
+    folders, and the device's self-test, which goes beside the model."""
+    threshold = rule.energy_threshold
     try:
         compiled = IntentClassifier.load(small)
         precise = IntentClassifier.load(small, precise=True)
@@ -149,6 +159,7 @@ def _score(
         "parity": parity.judge(parity.figures(found, reference, threshold), bounds),
         # the session's precision option: what x86 without VNNI computes when it must not saturate
         "parity_without_vnni": parity.figures(exact, reference, threshold),
+        "regression": regression.compare(cases, uncompressed, compiled, rule),
         "latency": latency.measure({"int8": compiled, "float32": uncompressed}, reference.texts),
     }
 
