@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DELIVERY := $(VENV)/.delivery
 CDK := node_modules/.bin/cdk
 WHEELS := build/wheels/.ready
 # two model processes side by side, one thread each, are faster than one with two
@@ -15,7 +16,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_OFFLINE ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup wheels demo test check lint typecheck synth diagram test-infra bench build images all clean
+.PHONY: help setup setup-delivery wheels demo test check lint typecheck synth diagram test-infra bench build images all clean
 
 help:
 	@echo "make demo        train, gate, register, compile and package the sample's classifier (2 minutes)"
@@ -29,6 +30,7 @@ help:
 	@echo "make test-infra  only the tests of what is deployed"
 	@echo "make bench       us beside our peers, with ratios"
 	@echo "make build       the wheel, into dist/"
+	@echo "make setup-delivery   what the builds of the delivery pipeline need, and no more"
 	@echo "make images      the container images, with docker or podman"
 	@echo "make all         check, test, synth and build"
 
@@ -50,6 +52,17 @@ $(WHEELS): edge/requirements.txt $(READY)
 	@touch $(WHEELS)
 
 setup: $(READY) $(CDK) $(WHEELS)
+
+# what deploys and follows, without what trains: a build of the delivery pipeline begins with it
+$(DELIVERY): requirements.txt pyproject.toml package.json
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python containers/requirements_of.py cdk > $(VENV)/delivery.txt
+	@$(BIN)/python -m pip install --quiet --constraint requirements.txt --requirement $(VENV)/delivery.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error
+	@touch $(DELIVERY)
+
+setup-delivery: $(DELIVERY)
 
 # what the component carries for a device without an index to install from
 wheels: $(WHEELS)

@@ -51,6 +51,7 @@ function Invoke-Wheels {
 function Invoke-Target([string]$Name) {
     switch ($Name) {
         "setup" { Invoke-CdkSetup; Invoke-Wheels }
+        "setup-delivery" { Invoke-CdkSetup }  # CodeBuild and GitHub run Linux: nothing is spared here
         "wheels" { Invoke-Wheels }
         "demo" { Invoke-Wheels; Invoke-Tool slm @("run") }
         "test" {
@@ -87,7 +88,7 @@ function Invoke-Target([string]$Name) {
                 if (Test-Path $path) { Remove-Item -Recurse -Force $path }
             }
         }
-        "help" { Write-Host "targets: setup wheels demo test check lint typecheck synth diagram test-infra bench build images all clean" }
+        "help" { Write-Host "targets: setup setup-delivery wheels demo test check lint typecheck synth diagram test-infra bench build images all clean" }
         default { Write-Error "no target '$Name': run ./make.ps1 help" }
     }
 }

@@ -148,14 +148,17 @@ def acknowledged(settings: Settings) -> tuple[Acknowledged, ...]:
 
 def _of_delivery(settings: Settings) -> Iterator[Acknowledged]:
     """The findings that the settings of delivery bring."""
-    raw, executions = (re.escape(settings.buckets[purpose]) for purpose in ("raw", "pipeline"))
+    raw, executions, deployments = (
+        re.escape(settings.buckets[purpose]) for purpose in ("raw", "pipeline", "deployments")
+    )
     pipeline = re.escape(settings.pipeline_name)
     if settings.delivery.here or settings.delivery.tooling:
         yield Acknowledged(
             WILDCARD,
             r"Delivery/",
             rf"Resource::(s3:{executions}/executions/\*/(EvaluateModel|PackageComponent)/\*"
-            rf"|s3:{raw}/datasets/delivery-\*|logs:log-group:/aws/sagemaker/\*"
+            rf"|s3:{raw}/datasets/delivery-\*|s3:{deployments}/{settings.promotions_prefix}/\*"
+            rf"|logs:log-group:/aws/sagemaker/\*"
             rf"|sagemaker:(pipeline/{pipeline}/execution|model-package/{pipeline}-intents)/\*)",
             "Executions, their jobs and the versions that they register are named when they are "
             "made; delivery follows those of this environment's one pipeline and no others.",

@@ -25,7 +25,7 @@ from cdk.roles.names import Names
 from pipeline.settings import Settings
 
 BUILDSPECS = "cdk/delivery/buildspecs"
-SET_UP_MINUTES = 60
+SET_UP_MINUTES = 75
 """The most that a build takes which does not wait for an execution."""
 
 _RETENTION = {
@@ -51,6 +51,8 @@ class Build:
     """Beside what every build may."""
     environment: str = ""
     """``--env`` of the commands; empty where they need none."""
+    to: str = ""
+    """``--to`` of the command that promotes."""
     minutes: int = SET_UP_MINUTES
     medium: bool = False
     arm: bool = False
@@ -109,7 +111,7 @@ def builds(names: Names, targets: tuple[Settings, Settings, Settings]) -> Iterat
         f"Promotes the package of {staging.environment} to {prod.environment}",
         [permissions.take("ActIn", [staging.delivery_role_arn, prod.delivery_role_arn])],
         envs[staging.environment],
-        minutes=delivery.run_minutes + 10,
+        to=envs[prod.environment],
     )
 
 
@@ -141,7 +143,7 @@ class Projects(Construct):
     def _project(self, build: Build) -> codebuild.IProject:
         name = f"{self._names.settings.delivery_pipeline}-{build.name}"
         title = "".join(part.capitalize() for part in build.name.split("-"))
-        variables = {"SLM_ENV": build.environment} if build.environment else {}
+        variables = {"SLM_ENV": build.environment, "SLM_TO": build.to}
         project = codebuild.PipelineProject(
             self,
             title,
@@ -159,6 +161,7 @@ class Projects(Construct):
             environment_variables={
                 key: codebuild.BuildEnvironmentVariable(value=value)
                 for key, value in variables.items()
+                if value
             },
             encryption_key=self._key,
             logging=codebuild.LoggingOptions(

@@ -82,6 +82,17 @@ def statements(names: Names) -> list[iam.PolicyStatement]:
             ],
             names.model_packages,
         ),
+        allow(
+            "FollowPromotions",
+            READ,
+            [f"{names.bucket('deployments')}/{settings.promotions_prefix}/*"],
+        ),
+        allow(
+            "FindPromotions",
+            ["s3:ListBucket"],
+            [names.bucket("deployments")],
+            {"StringLike": {"s3:prefix": f"{settings.promotions_prefix}/*"}},
+        ),
         use_key(names, ["kms:Decrypt", "kms:GenerateDataKey"], through=["s3"]),
         allow("DescribeKey", ["kms:DescribeKey"], [names.key_arn]),
         allow("CheckSignatures", ["kms:DescribeKey", "kms:GetPublicKey"], [names.signing_key_arn]),

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pipeline.cli import cloud, drift, fleet, promoting
+from pipeline.cli import cloud, delivery, drift, fleet, promoting
 from pipeline.local.errors import PipelineError, UsageError
 from pipeline.settings import SettingsError
 
@@ -267,3 +267,4 @@ drift.add_to(app)
 cloud.add_to(app)
 fleet.add_to(app)
 promoting.add_to(app)
+delivery.add_to(app)

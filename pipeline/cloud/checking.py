@@ -1,4 +1,5 @@
-"""What can be known before ``cdk deploy``: login, bootstrap, bucket names, placeholders.
+"""What can be known before ``cdk deploy``: login, bootstrap, bucket names, placeholders, and
+whether the connection to the source is confirmed.
 
 Reads only. Leaves out: what CloudFormation alone can know, such as quotas.
 """
@@ -33,6 +34,8 @@ def checks(account: Account) -> Iterator[Check]:
     yield _bootstrap(account)
     for bucket in (*account.settings.buckets.values(), account.settings.access_log_bucket):
         yield _bucket(account, bucket)
+    if account.settings.delivery.connection:
+        yield _connection(account)
 
 
 def _login(account: Account) -> Check:
@@ -95,3 +98,40 @@ def _bucket(account: Account, name: str) -> Check:
     except CloudError as error:
         return Check(what, str(error))
     return Check(what)
+
+
+def _connection(account: Account) -> Check:
+    """Whether a person has confirmed the connection to the source; until then nothing starts."""
+    delivery, region = account.settings.delivery, account.settings.region
+    what = f"the connection to {delivery.repository} is confirmed"
+    where = f"https://{region}.console.aws.amazon.com/codesuite/settings/connections"
+    service = delivery.connection.split(":")[2]
+    try:
+        answer = account.call(
+            service,
+            "get_connection",
+            "look for the connection to the source",
+            ConnectionArn=delivery.connection,
+        )
+    except MissingError:
+        return Check(
+            what,
+            f"There is no connection {delivery.connection}: make one at {where} and put its ARN "
+            "into delivery.connection.",
+        )
+    except CloudError as error:
+        return Check(what, str(error))
+    status = answer["Connection"]["ConnectionStatus"]
+    if status == "AVAILABLE":
+        return Check(what)
+    if status == "PENDING":
+        return Check(
+            what,
+            f"The connection is PENDING, and the delivery pipeline starts nothing: open {where}, "
+            "choose it, press Update pending connection and let the provider know this account.",
+        )
+    return Check(
+        what,
+        f"The connection is {status}, and the delivery pipeline cannot fetch the source: make it "
+        f"anew at {where} and put its ARN into delivery.connection.",
+    )

@@ -50,8 +50,8 @@ def plan(account: Account, given: Mapping[str, object]) -> Plan:
     return Plan(definition, values, {name: _text(values[name]) for name in given})
 
 
-def start(account: Account, checked: Plan) -> str:
-    """Start the execution; returns its ARN.
+def start(account: Account, checked: Plan, description: str = "") -> str:
+    """Start the execution, described in words if there are any; returns its ARN.
 
     The token makes a repeated request, such as a retry after a lost answer, start nothing twice.
 
@@ -68,6 +68,7 @@ def start(account: Account, checked: Plan) -> str:
             {"Name": parameter, "Value": value} for parameter, value in checked.given.items()
         ],
         ClientRequestToken=uuid.uuid4().hex,
+        **({"PipelineExecutionDescription": description} if description else {}),
     )
     return str(answer["PipelineExecutionArn"])
 
