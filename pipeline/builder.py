@@ -71,6 +71,9 @@ class Builder:
         self._settings = settings
         self._session = session
         self._tags = [{"Key": key, "Value": value} for key, value in settings.all_tags.items()]
+        # what a job's log says, which lies beside the logs of other environments; never the
+        # execution, whose id would be part of the cache's key
+        self._environment = {"SLM_ENVIRONMENT": settings.environment}
 
     def parameter(self, parameter: Parameter) -> Variable:
         kind = {str: "ParameterString", int: "ParameterInteger", float: "ParameterFloat"}
@@ -118,7 +121,9 @@ class Builder:
             cached: The same inputs and arguments give the same result.
         """
         settings = self._settings
-        variables = dict(environment or {})
+        variables = {**self._environment, **(environment or {})}
+        if calls_aws:
+            variables["SLM_METRIC_NAMESPACE"] = settings.metric_namespace
         if calls_aws and uploads:
             variables["SLM_KMS_KEY"] = settings.kms_key_arn  # for what it uploads by itself
         processor = sdk("core.processing:Processor")(
@@ -131,7 +136,7 @@ class Builder:
             volume_kms_key=settings.kms_key_arn,
             output_kms_key=settings.kms_key_arn,
             max_runtime_in_seconds=settings.processing.max_runtime_seconds,
-            env=variables or None,
+            env=variables,
             tags=self._tags,
             network_config=sdk("core.network:NetworkConfig")(
                 enable_network_isolation=settings.network.isolated and not calls_aws,
@@ -217,6 +222,7 @@ class Builder:
                 s3_uri=self.place(name, "checkpoints"), local_path=CHECKPOINT_FOLDER
             ),
             hyperparameters=dict(hyperparameters),
+            environment=self._environment,
             tags=[sdk(f"{configs}:Tag")(key=tag["Key"], value=tag["Value"]) for tag in self._tags],
         )
         definition = sdk(f"{configs}:MetricDefinition")

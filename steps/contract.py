@@ -16,7 +16,6 @@ import json
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,20 +154,29 @@ def run_step(main: Callable[[], None], failure: Path) -> NoReturn:
     and no traceback. A bug keeps its traceback and leaves its last line in the failure file.
     SIGTERM, which is how SageMaker and the local runner stop a job, ends the process with 143.
     """
+    from steps import logs  # which reads this module
+
     signal.signal(signal.SIGTERM, _stop)
+    logs.start(_step_name())
     try:
         main()
     except StepError as error:
         _fail(failure, str(error))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            traceback.print_exc()
+            logs.exception(error)
             _fail(failure, f"{type(error).__name__}: {error}")
         _fail(failure, _full_disk(error))
     except Exception as error:  # noqa: BLE001 - the container's edge
-        traceback.print_exc()
+        logs.exception(error)
         _fail(failure, f"{type(error).__name__}: {error}")
     sys.exit(0)
+
+
+def _step_name() -> str:
+    """``train`` where ``python -m steps.train`` runs."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec.name.split(".")[1] if spec and spec.name.startswith("steps.") else ""
 
 
 def _fail(failure: Path, sentence: str) -> NoReturn:

@@ -2,8 +2,8 @@
 
 Passed on from the runner's environment: how to find programs and temporary space, how many
 threads and which accelerator to use, Hugging Face's settings, certificates and proxies (a hub may
-lie behind them), ``SLM_WHEELS``, and coverage's. ``AWS_*`` only where an endpoint is given. Nothing
-else. Without an endpoint the laptop's key signs in place of the account's.
+lie behind them), ``SLM_WHEELS``, ``SLM_LOGS`` and coverage's. ``AWS_*`` only where an endpoint is
+given. Nothing else. Without an endpoint the laptop's key signs in place of the account's.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ def job_environment(
         **own,
         "SLM_ML_ROOT": ml_root,
         "SLM_EXECUTION_ID": surroundings.execution_id,
+        # lines for a person, also of an image that is made for an account
+        "SLM_LOGS": os.environ.get("SLM_LOGS", "text"),
         "SLM_COMMIT": surroundings.commit,
         "PYTHONUNBUFFERED": "1",
         f"{kind.upper()}_JOB_NAME": job,

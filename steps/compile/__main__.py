@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import Any
 
 from steps.contract import ProcessingPaths, run_step
+from steps.publishing import publish
 
 
 def share(text: str) -> float:
@@ -58,7 +60,12 @@ def main() -> None:
         role=os.environ.get("SLM_NEO_ROLE", ""),
         output=os.environ.get("SLM_NEO_OUTPUT", ""),
     )
-    compile_model(paths, CompileConfig(bounds, neo))
+    publish(charted(compile_model(paths, CompileConfig(bounds, neo))))
+
+
+def charted(record: dict[str, Any]) -> dict[str, float | None]:
+    """The figure that CloudWatch charts over time."""
+    return {"CompiledAgreement": record["parity"]["agreement"]}
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any
 
 from steps.contract import ProcessingPaths, run_step
 from steps.evaluate.config import SHARES, EvaluationConfig, EvaluationPaths, parameter_name, share
+from steps.publishing import publish
 
 
 def parse(arguments: list[str] | None = None) -> EvaluationConfig:
@@ -49,6 +50,19 @@ def main() -> None:
     )
     for line in summary(evaluation):
         print(line, flush=True)
+    publish(charted(evaluation))
+
+
+def charted(evaluation: dict[str, Any]) -> dict[str, float | None]:
+    """The figures that CloudWatch charts over time, and None of those that were not measured."""
+    rival = evaluation["champion"] or {}
+    figures = {
+        "Accuracy": evaluation["figures"]["accuracy"],
+        "OutOfScopeAuroc": evaluation["figures"]["out_of_scope_auroc"],
+        "CalibrationError": evaluation["figures"]["expected_calibration_error"],
+        "ChampionAccuracy": rival.get("accuracy"),
+    }
+    return {name: None if figure is None else figure["value"] for name, figure in figures.items()}
 
 
 def summary(evaluation: dict[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from steps import logs
 from steps.evaluate import intervals, metrics
 from steps.evaluate.baseline import Baseline
 from steps.evaluate.champion import Champion, mcnemar
@@ -164,7 +165,7 @@ def provenance(training: dict[str, Any], statistics: dict[str, Any]) -> dict[str
         # the code that trained, which a cached model may be older than the code that evaluates
         "commit": training.get("commit") or "unknown",
         "evaluation_commit": os.environ.get("SLM_COMMIT") or "unknown",
-        "execution": os.environ.get("SLM_EXECUTION_ID"),
+        "execution": logs.execution_id() or None,
         "evaluated": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "hyperparameters": training.get("hyperparameters", {}),
         "versions": training.get("versions", {}),

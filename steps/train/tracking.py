@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+from steps.logs import execution_id
+
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 EXPERIMENT_VARIABLE = "MLFLOW_EXPERIMENT_NAME"
 _EXPERIMENT = "slm-edge"
@@ -122,5 +124,5 @@ def open_tracker(log: Callable[[str], None]) -> Tracker | None:
     """The tracker of this job, or None where no MLflow is configured."""
     if not os.environ.get(URI_VARIABLE):
         return None
-    name = os.environ.get("SLM_EXECUTION_ID") or os.environ.get("TRAINING_JOB_NAME")
+    name = execution_id() or os.environ.get("TRAINING_JOB_NAME")
     return Tracker(name or f"train-{time.strftime('%Y%m%d-%H%M%S')}", log)

@@ -269,6 +269,13 @@ def test_every_job_is_tagged_cached_and_retried(local):
         assert {"Step.THROTTLING", "SageMaker.CAPACITY_ERROR"} <= set(types)
 
 
+def test_every_job_knows_its_environment_which_its_log_lines_say(definitions):
+    for name in ("dev", "prod"):
+        for step in steps_of(definitions[name]["Steps"]):
+            if step["Type"] in REQUESTS:
+                assert step["Arguments"]["Environment"]["SLM_ENVIRONMENT"] == name
+
+
 def test_nothing_that_the_cache_compares_names_the_execution_except_checkpoints(local):
     """Else no step could ever be reused on AWS; see docs/decisions/0003."""
     for step in local.values():
