@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ from edge.folder import (
     Session,
     check_record,
     first_line,
+    needs_precision,
     open_session,
     read_rule,
     read_tokenizer,
@@ -107,7 +108,7 @@ class IntentClassifier:
         folder: Path | str,
         *,
         threads: int = 1,
-        precise: bool = False,
+        precise: bool | Literal["auto"] = "auto",
         arena: bool = True,
     ) -> IntentClassifier:
         """Load a *compiled* folder and try it once.
@@ -116,9 +117,9 @@ class IntentClassifier:
             folder: Holds ``model.onnx``, ``tokenizer.json``, ``intents.json`` and, for a finished
                 compilation, ``compilation.json``, whose hashes are then checked.
             threads: Threads that one prediction may use. One is fastest for single utterances.
-            precise: For 8-bit weights on x86 processors without VNNI: multiply without
-                saturation, more slowly. Models compiled here have 7-bit weights, which cannot
-                saturate, and do not need it.
+            precise: Multiply without saturation, more slowly: what 8-bit weights need on x86
+                processors without VNNI. ``auto`` does it there. Models compiled here have 7-bit
+                weights, which cannot saturate, and do not need it.
             arena: Keep freed memory for the next prediction.
 
         Raises:
@@ -134,7 +135,8 @@ class IntentClassifier:
         version = check_record(folder)
         rule = read_rule(folder / RULE)
         tokenizer = read_tokenizer(folder / TOKENIZER, rule.max_length)
-        session = open_session(folder / MODEL, threads, precise, arena)
+        exact = needs_precision(folder) if precise == "auto" else precise
+        session = open_session(folder / MODEL, threads, exact, arena)
         classifier = cls(session, tokenizer, rule, version)
         classifier._try_once(folder)
         return classifier

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -28,6 +29,9 @@ SLOWER_FUSIONS = ["SkipLayerNormFusion", "BiasGeluFusion"]
 """What onnxruntime would fuse at load, into operators that loop value by value: 22 microseconds
 for each of MiniLM's twelve sums and normalisations, where an addition and a normalisation apart
 take 4. Without them a prediction takes three quarters of the time."""
+
+PROCESSOR = Path("/proc/cpuinfo")
+"""Where Linux lists what the processor can do."""
 
 
 class Session(Protocol):
@@ -73,6 +77,23 @@ def check_record(folder: Path) -> str:
                 f"{folder / name} is not the file that {RECORD} records: its SHA-256 differs."
             )
     return str(record.get("model_version", UNKNOWN_VERSION))
+
+
+def needs_precision(folder: Path, processor: Path = PROCESSOR) -> bool:
+    """Whether this processor would saturate where the model multiplies 8-bit weights.
+
+    Only x86 processors without VNNI do, and only where *compile* recorded that the model can.
+    """
+    path = folder / RECORD
+    int8 = _read_object(path).get("int8") if path.is_file() else None
+    if not isinstance(int8, dict) or not cast("dict[str, Any]", int8).get("saturates_without_vnni"):
+        return False
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    try:
+        return "vnni" not in processor.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return True  # slower where it was not needed, never wrong
 
 
 def _sha256(path: Path) -> str:

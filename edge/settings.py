@@ -65,7 +65,7 @@ class ModelSettings:
     """``[model]``: what one prediction may use."""
 
     threads: int = _between(1, 64, 1)
-    """Of the processor for one prediction, and predictions at the same time."""
+    """Predictions at the same time, each on one thread of the processor."""
     arena: bool = True
     """Keep freed memory for the next prediction: faster, at some megabytes."""
     precise: Choice = "auto"

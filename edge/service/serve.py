@@ -55,7 +55,7 @@ def serve_on(
     from edge.telemetry import Telemetry
 
     chosen = settings.model
-    classifier = IntentClassifier.load(model, arena=chosen.arena, precise=chosen.precise is True)
+    classifier = IntentClassifier.load(model, arena=chosen.arena, precise=chosen.precise)
     if root is not None or (model / selftest.SELFTEST).exists():
         selftest.check(classifier, model)
     versions = {"component": version, "model": classifier.model_version}

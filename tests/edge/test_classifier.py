@@ -7,10 +7,12 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from edge import classifier as classifier_module
 from edge.classifier import IntentClassifier, Prediction
 from edge.errors import (
     DamagedFileError,
@@ -19,6 +21,7 @@ from edge.errors import (
     MissingFileError,
     ModelError,
 )
+from edge.folder import needs_precision
 
 UTTERANCES = ["play some jazz", "will it rain tomorrow", "turn off the kitchen light", "lamp off"]
 
@@ -267,3 +270,47 @@ def test_the_runtime_imports_neither_torch_nor_anything_of_ours(repository: Path
         "sys.exit(f'imported {unwanted}' if unwanted else 0)\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=repository, check=True)
+
+
+@pytest.mark.parametrize(
+    ("flags", "saturates", "machine", "precise"),
+    [
+        ("avx2 fma", True, "x86_64", True),
+        ("avx2 fma", False, "x86_64", False),
+        ("avx2 avx512_vnni", True, "x86_64", False),
+        ("avx2 avx_vnni", True, "x86_64", False),
+        ("asimddp i8mm", True, "aarch64", False),
+    ],
+)
+def test_where_a_processor_would_saturate_the_model_is_multiplied_precisely(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: str,
+    saturates: bool,
+    machine: str,
+    precise: bool,
+) -> None:
+    record = {"int8": {"saturates_without_vnni": saturates}}
+    (tmp_path / "compilation.json").write_text(json.dumps(record))
+    (tmp_path / "cpuinfo").write_text(f"flags : fpu {flags}\n")
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    assert needs_precision(tmp_path, tmp_path / "cpuinfo") is precise
+    if machine == "x86_64":  # without the list: slower rather than wrong
+        assert needs_precision(tmp_path, tmp_path / "none") is saturates
+
+
+def test_auto_takes_the_precise_option_where_it_is_needed(
+    tiny_compiled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    real = classifier_module.open_session
+
+    def open_session(path: Path, threads: int, precise: bool, arena: bool) -> Any:
+        asked.append(precise)
+        return real(path, threads, precise, arena)
+
+    monkeypatch.setattr(classifier_module, "open_session", open_session)
+    monkeypatch.setattr(classifier_module, "needs_precision", lambda folder: True)
+    IntentClassifier.load(tiny_compiled)
+    IntentClassifier.load(tiny_compiled, precise=False)
+    assert asked == [True, False]
