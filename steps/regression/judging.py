@@ -23,7 +23,8 @@ from steps.regression.cases import DIRECTION, INVARIANCE, KINDS, Case
 
 TOLERANCE = 0.1
 """By how much a probability that must not rise (or fall) may do so all the same, as in CheckList;
-of an energy, as a share of what lies between the text's own and the threshold."""
+of an energy, as a share of what lies between the text's own and the threshold. So near to 1 (or 0)
+before and after, a probability need not rise (or fall)."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,7 @@ def _direction(case: Case, before: _Answer, after: _Answer, rule: Rule) -> Outco
         return Outcome(case, passed, f"{before.intent} → {after.intent}")
     if case.intent == OUT_OF_SCOPE:
         rise, room = before.energy - after.energy, _room(before.energy, rule)
+        certain = unheard_of = False
         told = f"energy {before.energy:.2f} → {after.energy:.2f}"
     else:
         name = case.intent or ""
@@ -156,9 +158,11 @@ def _direction(case: Case, before: _Answer, after: _Answer, rule: Rule) -> Outco
         old, new = before.probabilities.get(name, 0.0), after.probabilities.get(name, 0.0)
         rise, room = new - old, TOLERANCE
         told = f"{name} {old:.2f} → {new:.2f}"
+        # what is as good as certain before and after cannot rise: its last decimals say nothing
+        certain, unheard_of = min(old, new) >= 1 - TOLERANCE, max(old, new) <= TOLERANCE
     passed = {
-        "raises": rise > 0,
-        "lowers": rise < 0,
+        "raises": rise > 0 or certain,
+        "lowers": rise < 0 or unheard_of,
         "not_raises": rise <= room,
         "not_lowers": rise >= -room,
     }[case.effect or ""]

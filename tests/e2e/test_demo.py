@@ -24,7 +24,13 @@ def test_every_step_succeeds_and_leaves_its_folder(demo: Slm):
         "ParityGateClosed",
     }
     for name, files in {
-        "prepared": ["train.parquet", "quarantine.parquet", "statistics.json", "data_docs"],
+        "prepared": [
+            "train.parquet",
+            "quarantine.parquet",
+            "statistics.json",
+            "data_docs",
+            "regression.jsonl",
+        ],
         "evaluation": ["evaluation.json", "report.html", "predictions.parquet"],
         "compiled": ["model.onnx", "tokenizer.json", "intents.json", "compilation.json"],
         "package": ["recipe.json", "manifest.json"],
@@ -37,6 +43,19 @@ def test_the_model_is_visibly_better_than_bag_of_words(demo: Slm, read_json):
     evaluation = read_json(demo.output("evaluation") / "evaluation.json")
     assert evaluation["gate"]["passed"] == 1
     assert evaluation["gate"]["accuracy"] > evaluation["baseline"]["accuracy"]["value"] + 0.03
+
+
+def test_the_model_holds_the_regression_set_before_and_after_compiling(demo: Slm, read_json):
+    evaluation = read_json(demo.output("evaluation") / "evaluation.json")
+    compilation = read_json(demo.output("compiled") / "compilation.json")
+    found, compiled = evaluation["regression"], compilation["regression"]
+    failures = "\n".join(json.dumps(case) for case in [*found["failures"], *compiled["lost"]])
+    print(f"regression set: {found['pass_rate']:.1%}, compiled {compiled['pass_rate']:.1%}")
+    print(failures)
+    (check,) = [c for c in evaluation["checks"] if c["parameter"] == "MinRegressionPassRate"]
+    assert (check["measured"], check["holds"]) == (True, True), failures
+    assert compiled["pass_rate"] >= check["bound"], failures
+    assert "Regression set" in (demo.output("evaluation") / "report.html").read_text()
 
 
 def test_the_compiled_model_is_small_and_answers_as_the_trained_one(demo: Slm, read_json):

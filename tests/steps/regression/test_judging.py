@@ -81,7 +81,12 @@ def test_an_invariance_asks_for_one_answer(texts, passed, found):
         ("on", "moon", "becomes", "out_of_scope", True),
         ("on", "on please", "raises", "music", True),
         ("on please", "on", "raises", "music", False),
-        ("on", "on", "raises", "music", False),  # nothing moved
+        ("on please", "song!", "lowers", "music", False),
+        ("lamp song", "lamp song", "raises", "music", False),  # nothing moved
+        ("song!", "on please", "lowers", "music", True),
+        ("song", "song!", "raises", "music", True),  # 0.9997 → 0.9994: certain before and after
+        ("song", "lamp song", "raises", "music", False),  # no longer certain
+        ("song", "song!", "lowers", "lights", True),  # 0.0003 → 0.0006: out of the question
         ("on", "on please", "lowers", "lights", True),
         ("song", "lamp song", "not_raises", "lights", False),
         ("song", "song!", "not_raises", "lights", True),  # 0.0003 → 0.0006: within the tolerance
