@@ -174,8 +174,11 @@ class Promotion(Section):
 
     on_approval: bool = True
     """Whether ``Approved`` in the registry starts it; else ``slm promote`` does."""
-    to: Literal["", "staging", "prod"] = ""
-    """The environment whose devices get the version; empty for this environment's own."""
+    to: str = ""
+    """The environment whose devices get the version (its name, or the path of its file); empty
+    for this environment's own."""
+    accepts: str = ""
+    """The environment that promotes to this one, in the same words. Both have to say so."""
     canary_minutes: int = Field(default=60, ge=1, le=1440)
     """How long the canary devices may take for a version."""
     watch_minutes: int = Field(default=180, ge=1, le=10080)

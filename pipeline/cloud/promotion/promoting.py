@@ -115,10 +115,12 @@ class Promoter:
         try:
             if record.state == "copy" and (other := self._records.take_turn(record)):
                 return self._help(record, other)
-            claimed = self._claim(stored)
-        except ConflictError:
+            return self._do(self._claim(stored))
+        except ConflictError:  # also when it took longer than the claim
             return Look(record, "another is at it", SOON)
-        return self._do(claimed)
+        except BaseException:  # whatever it is: another need not wait for the claim to end
+            self._release(name)
+            raise
 
     def _help(self, record: Record, other: Record) -> Look:
         """What ``record`` waits for is brought to its end, in case that nobody else does it."""
@@ -131,21 +133,13 @@ class Promoter:
     def _do(self, claimed: Stored) -> Look:
         record = claimed.record
         try:
-            try:
-                step = steps.STEPS[record.state](self._place, record)
-            except RefusedError as refusal:
-                words = str(refusal)
-                step = Step(record.to("refused", words, self._place.now()), words)
-            if step.record.state != record.state:
-                self._tell(step.record)
-        except BaseException:  # whatever it is: another need not wait for the claim to end
-            with contextlib.suppress(CloudError):
-                self._write(record, claimed.tag)
-            raise
-        try:
-            stored = self._write(step.record, claimed.tag)
-        except ConflictError:  # it took longer than the claim: what was done is found there
-            return Look(record, "another went on with it", SOON)
+            step = steps.STEPS[record.state](self._place, record)
+        except RefusedError as refusal:
+            words = str(refusal)
+            step = Step(record.to("refused", words, self._place.now()), words)
+        if step.record.state != record.state:
+            self._tell(step.record)
+        stored = self._write(step.record, claimed.tag)
         return Look(stored.record, step.words, step.wait)
 
     def _tell(self, record: Record) -> None:
@@ -168,6 +162,12 @@ class Promoter:
     def _write(self, record: Record, tag: str) -> Stored:
         free = replace(record, holder="", held_until="")
         return self._records.write(free, tag, self._place.now())
+
+    def _release(self, name: str) -> None:
+        with contextlib.suppress(CloudError):
+            stored = self._read(name)
+            if stored.record.holder == self._name:
+                self._write(stored.record, stored.tag)
 
     def _is_anothers(self, record: Record) -> bool:
         if not record.holder or record.holder == self._name:
