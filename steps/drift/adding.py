@@ -1,8 +1,8 @@
 """Adds windows up by component version, period and device; the rest is set aside with a reason.
 
-Memory grows with devices (some 400 bytes each, a period) and with windows (their ids, 8 bytes in a
-set), never with utterances. A window is counted once, whatever the order in which windows arrive
-and however often; one that is refused is not counted at all.
+Memory grows with devices (some 500 bytes each, a period) and with windows (some 100 bytes each, to
+know one again), never with utterances. A window is counted once, whatever the order in which
+windows arrive and however often; one that is refused is not counted at all.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ class Cell:
     windows: int = 0
     untold: int = 0
     """Utterances of windows with too few of them to tell of."""
-    _rows: NDArray[np.uint32] = field(default_factory=lambda: np.zeros((0, 0), np.uint32))
+    _rows: NDArray[np.uint32] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rows = np.zeros((_FIRST_ROWS, width(self.reference)), np.uint32)
 
     def add(self, window: Window) -> None:
         """Count a window.
@@ -70,9 +73,7 @@ class Cell:
     def _place(self, thing: str) -> int:
         place = self.devices.setdefault(thing, len(self.devices))
         if place >= len(self._rows):
-            grown = np.zeros((max(_FIRST_ROWS, 2 * place), width(self.reference)), np.uint32)
-            grown[:place] = self._rows[:place]
-            self._rows = grown
+            self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
         return place
 
     @property

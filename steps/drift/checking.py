@@ -22,7 +22,7 @@ from steps.drift.figures import FIGURES, Figure, Floats, completed, cut_down, fi
 
 DRIFT, NO_DRIFT, NOT_ENOUGH = "drift", "no drift", "not enough"
 NO_REFERENCE = "no reference"
-LEAST_NAMED = 0.25
+LEAST_NAMED = 0.1
 """Share of the answers in scope whose intent devices must have named for *intents* to be tested."""
 LEAST_EFFECTIVE = 30
 """Independent utterances that a figure's sample must be worth."""

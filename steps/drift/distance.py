@@ -22,6 +22,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from scipy.spatial.distance import jensenshannon
@@ -30,10 +31,10 @@ from scipy.stats import gamma
 from steps.drift.figures import Counts, Floats, Sample
 
 PRIOR = 0.5
-BEYOND = 25
-"""Draws beyond the threshold: its own error is then a fifth of alpha."""
+BEYOND = 16
+"""Draws beyond the threshold: its own error is then a quarter of alpha."""
 AT_ONCE = 4096
-GRID = 0.05
+GRID = 0.1
 """Sizes are rounded down to steps of this ratio, so that thresholds are drawn once for many
 samples; a smaller sample has the larger threshold."""
 MORE_THAN_ONE = 0.05
@@ -52,15 +53,20 @@ def alpha(checks_per_quarter: float, tests: int) -> float:
     return expected / (checks_per_quarter * max(tests, 1))
 
 
+def draws(alpha: float) -> int:
+    """How many draws a threshold takes."""
+    return math.ceil(BEYOND / alpha)
+
+
 def smoothed(counts: Counts) -> Floats:
     """Shares with half an utterance a group more, which are all positive."""
-    return (counts + PRIOR) / float((counts + PRIOR).sum())
+    return np.asarray((counts + PRIOR) / float((counts + PRIOR).sum()), dtype=np.float64)
 
 
 def between(shares: Floats, others: Floats) -> Floats:
     """The distance of ``others`` ([..., groups]) from ``shares`` ([groups])."""
-    found = jensenshannon(np.broadcast_to(shares, others.shape), others, base=2, axis=-1)
-    # what rounding makes a root of a negative number is the same shares
+    with np.errstate(invalid="ignore"):  # rounding may make the root's argument negative: it is 0
+        found: Any = jensenshannon(np.broadcast_to(shares, others.shape), others, base=2, axis=-1)  # pyright: ignore[reportCallIssue]
     return np.nan_to_num(np.asarray(found))
 
 
@@ -123,14 +129,14 @@ def threshold(reference: tuple[int, ...], size: Size, alpha: float) -> float:
     """
     counts = np.array(reference)
     shares = smoothed(counts)
-    draws = math.ceil(BEYOND / alpha)
+    wanted = draws(alpha)
     # seeded by the question, so that the same counts have the same threshold in any order
     seed = hashlib.blake2b(repr((reference, size)).encode(), digest_size=8).digest()
     generator = np.random.default_rng(int.from_bytes(seed, "big"))
     freedom = max(size.devices - 1, 1)
     found: list[Floats] = []
-    for start in range(0, draws, AT_ONCE):
-        many = min(AT_ONCE, draws - start)
+    for start in range(0, wanted, AT_ONCE):
+        many = min(AT_ONCE, wanted - start)
         truth = generator.dirichlet(counts + PRIOR, size=many)
         effects = size.design_effect * freedom / generator.chisquare(freedom, size=many)
         sizes = np.maximum(size.utterances / np.maximum(effects, 1.0), 1.0).astype(np.int64)

@@ -177,7 +177,8 @@ def _grouped(counts: Counts) -> list[NDArray[np.intp]]:
             groups.append([])
         groups[-1].append(position)
     if len(groups) > 1 and counts[groups[-1]].sum() < least:
-        groups[-2] += groups.pop()
+        rest = groups.pop()
+        groups[-1] += rest
     if len(groups) == 1 and len(groups[0]) > 1:
         groups = [groups[0][:-1], groups[0][-1:]]
     return [np.array(group, dtype=np.intp) for group in groups]

@@ -50,6 +50,7 @@ def summarize(added: Added, quarantine: Quarantine, config: DriftConfig) -> dict
     ]
     over = sum(figure["status"] == DRIFT for period in current for figure in period["figures"])
     tests = len(FIGURES) * len(current)
+    alpha = distance.alpha(config.checks_per_quarter, tests)
     return {
         "format": FORMAT,
         "component": config.component,
@@ -60,7 +61,8 @@ def summarize(added: Added, quarantine: Quarantine, config: DriftConfig) -> dict
         "utterances": sum(period["utterances"] for period in current),
         "message": _message(versions),
         "method": {
-            "alpha": distance.alpha(config.checks_per_quarter, tests),
+            "alpha": alpha,
+            "draws": distance.draws(alpha),
             "checks_per_quarter": round(config.checks_per_quarter, 2),
             "tests_per_check": tests,
             "minimum_utterances": config.minimum_utterances,

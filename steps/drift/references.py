@@ -80,7 +80,7 @@ class References:
             path = path / (REFERENCE if package.is_file() and _is_of(package, version) else name)
         try:
             with path.open("rb") as file:
-                return str(path), file.read(MOST_BYTES + 1)
+                return str(path), file.read(min(path.stat().st_size, MOST_BYTES) + 1)
         except OSError:
             raise UnusableError(_missing(str(path))) from None
 

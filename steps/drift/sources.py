@@ -56,8 +56,8 @@ def _in_folder(folder: Path, since: date) -> Iterator[Item]:
             if path.suffix == ".jsonl":
                 yield from _lines(name, file)
             else:
-                # a byte more than is accepted: enough to see that it is too long
-                yield Item(name, file.read(MOST_BYTES + 1))
+                # a byte more than is accepted is enough to see that it is too long
+                yield Item(name, file.read(min(path.stat().st_size, MOST_BYTES) + 1))
 
 
 def _files(folder: Path) -> Iterator[Path]:
