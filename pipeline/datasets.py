@@ -5,7 +5,8 @@ CSV file by the names of its columns. Published splits are kept; CLINC150's ``oo
 reserved intent ``out_of_scope``. Rows are copied as they are: cleaning is the business of the
 step *prepare*.
 
-Leaves out: downloading. The files have to be on this machine.
+A regression set that lies in the folder already (``regression.jsonl``) stays, named in the new
+manifest. Leaves out: downloading. The files have to be on this machine.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from pipeline.local.errors import PipelineError
 
 OUT_OF_SCOPE = "out_of_scope"
 FILE = "utterances.jsonl"
+REGRESSION = "regression.jsonl"
+"""What a model must go on doing, written by hand; importing the rows anew does not touch it."""
 _MAX_FIELD = 16 * 2**20  # characters; the csv module refuses more than 128 Ki unless told
 _CLINC_SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
@@ -161,6 +164,8 @@ def _write(rows: Iterable[_Row], out: Path) -> Imported:
                 intents.add(row.intent)
         if not count:
             raise DatasetError("The dataset has no rows: there is nothing to import.")
+        if (out / REGRESSION).is_file():
+            shutil.copyfile(out / REGRESSION, partial / REGRESSION)
         write_manifest(partial, dataset_name(out))
         if out.exists():
             shutil.rmtree(out)
@@ -173,7 +178,7 @@ def _write(rows: Iterable[_Row], out: Path) -> Imported:
 
 
 def _is_ours(folder: Path) -> bool:
-    return {path.name for path in folder.iterdir()} <= {FILE, MANIFEST}
+    return {path.name for path in folder.iterdir()} <= {FILE, MANIFEST, REGRESSION}
 
 
 def _unreadable(file: Path, error: OSError) -> DatasetError:

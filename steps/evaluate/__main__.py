@@ -79,6 +79,12 @@ def summary(evaluation: dict[str, Any]) -> list[str]:
         beside = [(column.get(key) or {}).get("value") for column in (baseline, rival)]
         texts = ["-" if value is None else f"{value:.4f}" for value in beside]
         lines.append(f"{key:28}{figure['value']:>8.4f}{interval:>18}{texts[0]:>9}{texts[1]:>10}")
+    found = evaluation["regression"]
+    if found is not None:
+        passed = found["cases"] - len(found["failures"])
+        lines.append(f"regression set: {passed} of {found['cases']} cases pass")
+        if found["champion"]:
+            lines[-1] += f"; {len(found['champion']['lost'])} that the champion passed do not"
     state = "open" if evaluation["gate"]["passed"] else "closed"
     return [*lines, f"gate {state}: {evaluation['gate']['message']}"]
 

@@ -91,11 +91,10 @@ def drawn(written: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _shown(failure: dict[str, Any], lost_cases: list[dict[str, Any]]) -> dict[str, Any]:
-    asked, texts = failure.get("intent", ""), [failure.get("text", "")]
-    if failure["kind"] == "must_reject":
-        asked = OUT_OF_SCOPE
-    elif failure["kind"] == "invariance":
-        texts, asked = failure["texts"], "one answer"
+    texts = [failure.get("text", "")]
+    asked = f"should be {failure.get('intent', OUT_OF_SCOPE)}"
+    if failure["kind"] == "invariance":
+        texts, asked = failure["texts"], "should be one answer"
     elif failure["kind"] == "direction":
         texts = [failure["from"], failure["to"]]
         asked = _EFFECTS[failure["effect"]].format(failure["intent"])

@@ -91,6 +91,20 @@ def test_importing_again_replaces_what_was_imported_but_nothing_else(tmp_path: P
     assert (out / "notes.txt").read_text() == "mine"
 
 
+def test_importing_again_keeps_the_regression_set_and_names_it_in_the_manifest(tmp_path: Path):
+    file = write_clinc(tmp_path)
+    out = tmp_path / "out"
+    import_clinc150(file, out)
+    case = '{"kind": "must_reject", "text": "who wrote faust"}\n'
+    (out / "regression.jsonl").write_text(case)
+    assert import_clinc150(file, out).rows == 7
+    assert (out / "regression.jsonl").read_text() == case
+    manifest = read_manifest(out)
+    assert manifest is not None
+    assert [f["path"] for f in manifest["files"]] == ["regression.jsonl", "utterances.jsonl"]
+    assert manifest == manifest_of(out)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
