@@ -67,11 +67,15 @@ class Synthesis:
     said: str
 
 
+TIMINGS = "performance-counters.json"
+"""What a slow synthesis writes beside the assembly for the cdk command, which reads it at once."""
+
+
 def files(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file()
+        if path.is_file() and path.name != TIMINGS
     }
 
 

@@ -26,7 +26,6 @@ from tests.cdk.policies import resolve
 from tests.cdk.synthesized import KEY_ID, Synthesized
 
 DIGESTS = {"processing": "a" * 64, "training": "b" * 64}
-PARTS = ("foundation", "roles", "training")
 
 
 @dataclass
@@ -130,10 +129,18 @@ class Account:
             config=Config(s3={"addressing_style": "path"}),
         )
 
+    @cached_property
+    def parts(self) -> list[str]:
+        """The stacks that were synthesized last, without what their names have in common."""
+        newest = max(self.folder.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime)
+        artifacts = json.loads(newest.read_text())["artifacts"]
+        stacks = [n for n, one in artifacts.items() if one["type"] == "aws:cloudformation:stack"]
+        return [name.removeprefix(self.settings.stack_name("")) for name in stacks]
+
     def templates(self) -> dict[str, dict[str, Any]]:
         """What is deployed, by part, as CloudFormation has it."""
         get = self.client("cloudformation").get_template
-        names = {part: self.settings.stack_name(part) for part in PARTS}
+        names = {part: self.settings.stack_name(part) for part in self.parts}
         return {p: json.loads(json.dumps(get(StackName=n)["TemplateBody"])) for p, n in names.items()}  # fmt: skip  # noqa: E501
 
     @cached_property
