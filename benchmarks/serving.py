@@ -31,6 +31,7 @@ class Service:
         folder: For the configuration and what the service says.
         limits: ``[limits]`` of the configuration.
         runtime: The folder that holds ``edge/``.
+        more: Further sections of the configuration.
     """
 
     def __init__(
@@ -39,10 +40,11 @@ class Service:
         folder: Path,
         limits: Mapping[str, float] | None = None,
         runtime: Path = REPOSITORY,
+        more: str = "",
     ) -> None:
         config = folder / "config.toml"
         lines = [f"{key} = {value}" for key, value in (limits or {}).items()]
-        config.write_text("\n".join(["[limits]", *lines, ""]))
+        config.write_text("\n".join(["[limits]", *lines, more, ""]))
         self._log = folder / "service.log"
         command = [sys.executable, "-P", "-m", "edge", "serve", "--model", str(model)]
         command += ["--config", str(config), "--listen", "127.0.0.1:0"]
