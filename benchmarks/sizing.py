@@ -28,7 +28,7 @@ SAID = ("turn off the kitchen light", "what is the weather like in berlin tomorr
 SINGLES = 200
 ROUNDS = 4
 DEFAULTS = {"threads": 1, "batch": 64, "characters": 2000}
-SETTINGS = (
+SETTINGS: tuple[dict[str, object], ...] = (
     {},
     {"arena": "false"},
     {"batch": 1, "characters": 200},
