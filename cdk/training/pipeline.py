@@ -76,8 +76,11 @@ class Definition:
         return Definition(self.settings, text)
 
     def with_key(self, key: kms.IKey) -> str:
-        """The text with the key's ARN, a token, in place of its alias's."""
-        return self.text.replace(self.settings.kms_key_arn, key.key_arn)
+        """The text with the key's ARN, a token, in place of its alias's.
+
+        In quotes, because the signing key's alias begins with the same words.
+        """
+        return self.text.replace(_quoted(self.settings.kms_key_arn), _quoted(key.key_arn))
 
     def check_size(self) -> None:
         """Refuse what SageMaker or the way to it cannot carry.

@@ -79,12 +79,13 @@ def test_every_role_that_was_made_has_the_boundary(account: Account):
     assert iam.list_users()["Users"] == []
 
 
-def test_the_deployed_definition_names_the_keys_arn_and_no_alias(account: Account):
+def test_the_deployed_definition_names_the_keys_arn_and_no_alias_but_what_signs(account: Account):
     found = account.client("sagemaker").describe_pipeline(
         PipelineName=account.settings.pipeline_name
     )
     assert account.key_arn in found["PipelineDefinition"]
-    assert ":alias/" not in found["PipelineDefinition"]
+    aliases = set(re.findall(r'"([^"]*:alias/[^"]*)"', found["PipelineDefinition"]))
+    assert aliases == {account.settings.signing_key_arn}
     assert found["RoleArn"] == account.settings.role_arn("pipeline")
 
 
