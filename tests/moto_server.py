@@ -39,7 +39,9 @@ def reset(address: str) -> None:
 
 
 def sign_digests_as_they_are() -> None:
-    """Mend what moto's KMS signs for ``MessageType=DIGEST``: the digest of the digest (5.2.5)."""
+    """Mend what moto's KMS does for ``MessageType=DIGEST``: it signs and verifies the digest of the
+    digest, and says that a signature is wrong where KMS raises (5.2.5)."""
+    from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
     from cryptography.hazmat.primitives.hashes import SHA256
@@ -48,17 +50,42 @@ def sign_digests_as_they_are() -> None:
 
     if getattr(KmsResponse.sign, "mended", False):
         return
-    answer, sign = KmsResponse.sign, ECDSAPrivateKey.sign
+    prehashed = ec.ECDSA(Prehashed(SHA256()))
+    sign, verify = ECDSAPrivateKey.sign, ECDSAPrivateKey.verify
 
-    def answer_by_type(response: Any) -> str:
-        _request.is_digest = response._get_param("MessageType") == "DIGEST"
-        return answer(response)
+    def by_type(answer: Any) -> Any:
+        def answer_by_type(response: Any) -> str:
+            _request.is_digest = response._get_param("MessageType") == "DIGEST"
+            return answer(response)
+
+        answer_by_type.mended = True  # type: ignore[attr-defined]
+        return answer_by_type
 
     def sign_by_type(key: Any, message: bytes, signing_algorithm: str) -> bytes:
         if _request.is_digest and signing_algorithm == "ECDSA_SHA_256":
-            return key.private_key.sign(message, ec.ECDSA(Prehashed(SHA256())))
+            return key.private_key.sign(message, prehashed)
         return sign(key, message, signing_algorithm)
 
-    answer_by_type.mended = True  # type: ignore[attr-defined]
-    KmsResponse.sign = answer_by_type  # type: ignore[method-assign]
+    def verify_by_type(key: Any, message: bytes, signature: bytes, signing_algorithm: str) -> bool:
+        if not _request.is_digest or signing_algorithm != "ECDSA_SHA_256":
+            valid = verify(key, message, signature, signing_algorithm)
+        else:
+            try:
+                key.private_key.public_key().verify(signature, message, prehashed)
+                valid = True
+            except InvalidSignature:
+                valid = False
+        if not valid:
+            raise _invalid_signature()
+        return valid
+
+    KmsResponse.sign = by_type(KmsResponse.sign)  # type: ignore[method-assign]
+    KmsResponse.verify = by_type(KmsResponse.verify)  # type: ignore[method-assign]
     ECDSAPrivateKey.sign = sign_by_type  # type: ignore[method-assign]
+    ECDSAPrivateKey.verify = verify_by_type  # type: ignore[method-assign]
+
+
+def _invalid_signature() -> Exception:
+    from moto.core.exceptions import JsonRESTError
+
+    return JsonRESTError("KMSInvalidSignatureException", "")

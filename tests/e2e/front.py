@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.e2e.greengrass import Front, Greengrass
+from tests.moto_server import sign_digests_as_they_are
 
 
 @contextmanager
@@ -15,6 +16,7 @@ def running(account: str, region: str) -> Iterator[tuple[str, Greengrass]]:
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
+    sign_digests_as_they_are()
     service = Greengrass(account, region)
     application = Front(DomainDispatcherApplication(create_backend_app), service)
     server = make_server("127.0.0.1", 0, application, threaded=True)
