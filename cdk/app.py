@@ -26,10 +26,12 @@ from cdk.edge.stack import EdgeStack
 from cdk.foundation.stack import FoundationStack
 from cdk.identity.stack import IdentityStack, why_left_out
 from cdk.monitoring.stack import MonitoringStack
+from cdk.promotion.stack import PromotionStack
 from cdk.roles.stack import RolesStack
 from cdk.training.pipeline import Definition
 from cdk.training.stack import TrainingStack
 from pipeline.cloud.delivery.environments import targets_of, tooling_of
+from pipeline.cloud.promotion.environments import source_of, target_of
 from pipeline.settings import Settings, SettingsError
 
 
@@ -41,6 +43,7 @@ class Stacks:
     roles: RolesStack
     training: TrainingStack
     edge: EdgeStack
+    promotion: PromotionStack
     monitoring: MonitoringStack
     identity: IdentityStack | None
     delivery: DeliveryStack | None
@@ -66,12 +69,14 @@ def add_stacks(app: App, request: Request) -> Stacks:
 
     Raises:
         ContextError: The definition is too large; nothing was added yet.
-        SettingsError: Delivery leads from or to an environment that does not agree; nor then.
+        SettingsError: Delivery or promotion leads from or to an environment that does not agree;
+            nor then.
     """
     settings = request.settings
     definition = Definition.of(settings)  # first: it can be refused, and then nothing is left
     targets = targets_of(settings) if settings.delivery.here else None
     tooling_of(settings)
+    promoted_to, promoted_from = target_of(settings), source_of(settings)
     env = Environment(account=settings.account, region=settings.region)
     foundation = FoundationStack(app, settings.stack_name("foundation"), settings=settings, env=env)
     roles = RolesStack(
@@ -96,6 +101,16 @@ def add_stacks(app: App, request: Request) -> Stacks:
         roles=roles,
         env=env,
     )
+    promotion = PromotionStack(
+        app,
+        settings.stack_name("promotion"),
+        settings=settings,
+        target=promoted_to,
+        source=promoted_from,
+        foundation=foundation,
+        edge=edge,
+        env=env,
+    )
     monitoring = MonitoringStack(
         app,
         settings.stack_name("monitoring"),
@@ -118,7 +133,7 @@ def add_stacks(app: App, request: Request) -> Stacks:
             env=env,
         )
     people = _identity(app, settings)
-    return Stacks(foundation, roles, training, edge, monitoring, people, delivery)
+    return Stacks(foundation, roles, training, edge, promotion, monitoring, people, delivery)
 
 
 def _identity(app: App, settings: Settings) -> IdentityStack | None:

@@ -137,12 +137,36 @@ def acknowledged(settings: Settings) -> tuple[Acknowledged, ...]:
         ),
         Acknowledged(
             "AwsSolutions-SQS3",
-            r"Telemetry/DeadLetters/",
+            r"(Telemetry|Promotion)/DeadLetters/",
             r"",
-            "This queue is itself the one for dead letters, of a topic rule's error action, which "
-            "the rules do not look into; an alarm says when something waits in it.",
+            "This queue is itself the one for dead letters, of a topic rule's error action or of "
+            "an event rule's target, which the rules do not look into; an alarm says when "
+            "something waits in it.",
         ),
+        _of_promotion(settings),
         *_of_delivery(settings),
+    )
+
+
+def _of_promotion(settings: Settings) -> Acknowledged:
+    """The findings of the roles that promote."""
+    processed, models, deployments, executions = (
+        re.escape(settings.buckets[purpose])
+        for purpose in ("processed", "models", "deployments", "pipeline")
+    )
+    component, group = re.escape(settings.component_name), settings.model_package_group
+    return Acknowledged(
+        WILDCARD,
+        r"Promotion/(FunctionRole|MachineRole)/|Promoted/",
+        rf"Resource::(\*|s3:{executions}/executions/\*/(PackageComponent|TrainModel)/\*"
+        rf"|s3:{deployments}/(components|promotions|references|pushed)/\*"
+        rf"|s3:{models}/(pushed|promoted)/\*|s3:{processed}/{settings.telemetry_prefix}/\*"
+        rf"|sagemaker:model-package/{re.escape(group)}/\*"
+        rf"|greengrass:(components:{component}:versions|coreDevices|deployments):\*"
+        r"|iot:job/\*)",
+        "Versions, their components, deployments and the jobs that carry them are named when they "
+        "are made, and devices when they are provisioned; the group, the component and the two "
+        "groups of devices are named. What knows no resource stands in cdk/roles/wildcards.py.",
     )
 
 
@@ -166,15 +190,16 @@ def _of_delivery(settings: Settings) -> Iterator[Acknowledged]:
     if settings.delivery.here:
         yield Acknowledged(
             WILDCARD,
-            r"Pipeline/",
+            r"(Pipeline|DeliveryBoundary)/",
             rf"Resource::(s3:{executions}/{re.escape(settings.delivery_prefix)}"
-            rf"/\*|logs:log-group:/aws/codebuild/{re.escape(settings.delivery_pipeline)}:\*)",
+            rf"/\*|logs:log-group:/aws/codebuild/{re.escape(settings.delivery_pipeline)}:\*"
+            rf"|codebuild:project/{re.escape(settings.delivery_pipeline)}-\*)",
             "CodePipeline names an artifact, and CodeBuild a stream of its log, when an execution "
             "begins; the prefix and the group are this delivery's alone.",
         )
         yield Acknowledged(
             WILDCARD,
-            r"Pipeline/Builds/ImagesRole/|GitHub/",
+            r"Pipeline/Builds/ImagesRole/|GitHub/|DeliveryBoundary/",
             r"Resource::\*",
             "The token for registries is the caller's and knows no resource; what it opens is the "
             "statement beside it, on the repositories of the two images.",

@@ -67,6 +67,10 @@ TOLD: Mapping[str, Told] = {
     "retraining-dead-letters": Told(
         "alarm", 1, "Data, drift or a schedule could not start a pipeline"
     ),
+    "promotion-stopped": Told(
+        "rule", 0, "An approved version was refused, rolled back or got stuck on its way"
+    ),
+    "promotion-dead-letters": Told("alarm", 1, "An approval could not start a promotion"),
     "telemetry-dead-letters": Told("alarm", 1, "A device's telemetry could not be stored"),
 }
 """By the section of docs/runbook.md, which is also how an alarm's name ends."""

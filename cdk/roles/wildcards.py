@@ -75,9 +75,43 @@ WILDCARDS: Mapping[str, Wildcard] = {
         "Neither service knows a resource for these: a certificate has no name before it is made, "
         "and a deployment reaches a group only for whom iot:CreateJob allows that group.",
     ),
+    "DeployToFleet": Wildcard(
+        ("greengrass:CreateDeployment", "greengrass:ListDeployments"),
+        "Greengrass knows no resource for these; a deployment reaches a group only for whom "
+        "iot:CreateJob allows that group.",
+    ),
+    "DeliverLogs": Wildcard(
+        (
+            "logs:CreateLogDelivery",
+            "logs:DeleteLogDelivery",
+            "logs:DescribeLogGroups",
+            "logs:DescribeResourcePolicies",
+            "logs:GetLogDelivery",
+            "logs:ListLogDeliveries",
+            "logs:PutResourcePolicy",
+            "logs:UpdateLogDelivery",
+        ),
+        "Step Functions logs through a delivery, which it makes in the machine's name; CloudWatch "
+        "Logs knows no resource for deliveries.",
+    ),
+    "Trace": Wildcard(
+        (
+            "xray:GetSamplingRules",
+            "xray:GetSamplingTargets",
+            "xray:PutTelemetryRecords",
+            "xray:PutTraceSegments",
+        ),
+        "X-Ray knows no resource for what is traced; times and names of states, no data.",
+    ),
     "ReadMetrics": Wildcard(
-        ("cloudwatch:GetMetricData", "cloudwatch:GetMetricStatistics", "cloudwatch:ListMetrics"),
-        "A metric has no ARN, and reading has no condition on the namespace.",
+        (
+            "cloudwatch:GetMetricData",
+            "cloudwatch:GetMetricStatistics",
+            "cloudwatch:ListDashboards",
+            "cloudwatch:ListMetrics",
+        ),
+        "A metric has no ARN, reading has no condition on the namespace, and a list of dashboards "
+        "has no resource.",
     ),
     "ReadTrail": Wildcard(
         ("cloudtrail:LookupEvents", "kms:ListAliases"),

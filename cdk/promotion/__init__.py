@@ -1,0 +1,1 @@
+"""The promotion stack: what Approved in the registry starts; see stack.py."""
