@@ -101,7 +101,7 @@ def _rollback(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     root = Root(options.root)
-    state = root.read() if root.path.is_dir() else State()
+    state = root.read()
     running = _running(root)
     if options.json:
         print(json.dumps({**state.to_json(), "running": running}, indent=2, sort_keys=True))

@@ -131,12 +131,23 @@ class Root:
         return self.versions / version
 
     def read(self) -> State:
-        """The state; made anew from the installed versions if the file is damaged."""
+        """The state; made anew from the installed versions if the file is damaged.
+
+        Raises:
+            StateError: This user may not read it.
+        """
         path = self.path / STATE
         value = read_json(path)
         state = _parse(value) if value is not None else None
-        if state is None and path.exists():
-            state = self._recover()
+        try:
+            if state is None and path.exists():
+                path.open("rb").close()  # what cannot be read is not damaged
+                state = self._recover()
+        except PermissionError:
+            raise StateError(
+                f"{path} may not be read by this user: run the command as the one that serves, "
+                "with sudo -u."
+            ) from None
         return state or State()
 
     def change(self, change: Callable[[State], State]) -> State:

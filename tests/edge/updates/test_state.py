@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +15,7 @@ import pytest
 from edge.updates.errors import BusyError
 from edge.updates.files import locked
 from edge.updates.state import Root, State
+from tests.edge.packages import REPOSITORY
 
 
 @pytest.fixture
@@ -52,6 +57,28 @@ def test_a_damaged_state_is_made_anew_from_confirmed_versions(root: Root, conten
         (root.folder(version) / "installed.json").write_text(json.dumps({"confirmed": sure}))
     (root.path / "state.json").write_bytes(content)
     assert root.read().serving == "1.0.2"
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs util-linux")
+def test_a_state_of_another_user_is_named_and_not_made_anew(root: Root) -> None:
+    root.change(lambda state: replace(state, serving="1.0.1"))
+    written = (root.path / "state.json").read_bytes()
+    without = "-dac_override,-dac_read_search"  # root reads what it likes with these
+    drop = ["setpriv", f"--bounding-set={without}", f"--inh-caps={without}"]
+    command = [sys.executable, "-m", "edge", "status", "--root", str(root.path)]
+    for closed in (root.path / "state.json", root.path):
+        closed.chmod(0)
+        try:
+            done = subprocess.run(
+                [*(drop if os.geteuid() == 0 else []), *command],
+                cwd=REPOSITORY, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+        finally:
+            closed.chmod(0o755)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"error: {root.path}/state.json may not be read")
+        assert done.stderr.count("\n") == 1
+    assert (root.path / "state.json").read_bytes() == written
 
 
 def test_cleaning_leaves_only_what_is_to_be_kept(root: Root) -> None:
