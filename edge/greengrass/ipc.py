@@ -25,6 +25,7 @@ from typing import Any, cast
 
 from edge.errors import SettingsError
 from edge.greengrass.connection import TIMEOUT, Nucleus, NucleusError, describe, is_under_nucleus
+from edge.service.problems import Problem
 from edge.settings import Settings
 
 Answer = Callable[[bytes], tuple[int, bytes]]
@@ -262,23 +263,9 @@ def _respond(identity: str | None, status: int, body: bytes) -> bytes:
     return b'{"id":%s,"status":%d,"body":%s}' % (json.dumps(identity).encode(), status, body)
 
 
-_TITLES = {
-    400: "Bad Request",
-    413: "Content Too Large",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-}
-
-
 def _problem(status: int, detail: str) -> tuple[int, bytes]:
-    """A problem as RFC 9457 has it, as the HTTP service answers."""
-    value = {
-        "type": "about:blank",
-        "title": _TITLES[status],
-        "status": status,
-        "detail": detail,
-    }
-    return status, json.dumps(value).encode()
+    """What the HTTP service would answer."""
+    return status, Problem(status, detail, "").body
 
 
 def _close_stream(_: object) -> bool:
