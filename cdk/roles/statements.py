@@ -66,7 +66,8 @@ def _pipeline(names: Names) -> list[iam.PolicyStatement]:
 def _processing(names: Names) -> list[iam.PolicyStatement]:
     """*prepare*, *evaluate* and *package*.
 
-    *evaluate* downloads the registry's champion too, and *package* has KMS sign its manifest.
+    *evaluate* downloads the registry's champion too; *package* has KMS sign its manifest and notes
+    with the version where the package is, which is not to approve it.
     """
     return [
         *_job(names),
@@ -85,6 +86,12 @@ def _processing(names: Names) -> list[iam.PolicyStatement]:
         *_read(names, "PushedModels", "models", ["*"]),
         allow("ReadRegistry", _READ_REGISTRY, names.model_packages),
         allow("SignPackages", SIGN, [names.signing_key_arn]),
+        allow(
+            "NotePackage",
+            ["sagemaker:UpdateModelPackage"],
+            names.model_packages,
+            {"Null": {"sagemaker:ModelApprovalStatus": "true"}},
+        ),
     ]
 
 

@@ -182,8 +182,16 @@ def test_evaluation_reads_the_registry_and_the_champion_and_changes_neither(dev)
     pushed = f"arn:aws:s3:::{dev.settings.model_bucket}/pushed/e0/model.tar.gz"
     assert role.may("s3:GetObject", pushed)
     assert not role.may("s3:PutObject", pushed)
-    for action in ("CreateModelPackage", "UpdateModelPackage", "DeleteModelPackage"):
+    for action in ("CreateModelPackage", "DeleteModelPackage"):
         assert not role.may(f"sagemaker:{action}", PACKAGE)
+
+
+def test_packaging_notes_where_the_package_is_and_approves_nothing(dev):
+    role = role_of(dev, "processing")
+    assert role.may("sagemaker:UpdateModelPackage", PACKAGE)
+    for status in ("Approved", "Rejected", "PendingManualApproval"):
+        given = {"sagemaker__ModelApprovalStatus": status}
+        assert not role.may("sagemaker:UpdateModelPackage", PACKAGE, **given)
 
 
 def test_registering_makes_a_version_and_puts_its_evaluation_beside_the_model(dev, jobs):
