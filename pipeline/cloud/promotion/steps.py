@@ -28,6 +28,8 @@ from pipeline.cloud.promotion.windows import Counts
 from pipeline.cloud.session import Account, MissingError
 
 SOON, LATER = 30.0, 300.0  # seconds between two looks at a few devices; at telemetry or a fleet
+LOOKS = 300
+"""At most in one state: a state machine's history holds 25,000 events, some ten a look."""
 BACK = Rollout(per_minute=1000, abort_percent=100.0)
 """What is rolled back hurts now."""
 
@@ -112,17 +114,18 @@ def copy(place: Place, record: Record) -> Step:
 
 def canary(place: Place, record: Record) -> Step:
     """Deploy to the canary group, and follow its devices."""
-    group = place.target.settings.canary_group
+    settings = place.target.settings
+    group = settings.canary_group
     record, latest = _deployed(place, record, "canary", group)
     if meanwhile := _overtaken(record, "canary", latest, group):
         return Step(record.to("rolled-back", meanwhile, place.now()), meanwhile)
     progress = _progress(place.target, group, latest.id)
-    over = _over(place, record, place.target.settings.promotion.canary_minutes)
+    over = _over(place, record, settings.promotion.canary_minutes)
     if progress.failed or progress.stopped or (progress.waiting and over):
         words = releasing.unfinished(record.component, progress)
         return Step(record.to("roll-back", words, place.now()), words)
     if progress.waiting:
-        return Step(record, str(progress), SOON)
+        return Step(record, str(progress), _pace(SOON, settings.promotion.canary_minutes))
     words = f"all {len(progress.done)} devices of {group} took it"
     return Step(record.to("watch", words, place.now()), words)
 
@@ -145,21 +148,23 @@ def watch(place: Place, record: Record) -> Step:
     over = _over(place, record, settings.promotion.watch_minutes)
     verdict = judge(new, _counts(record.watched, "before"), _limits(place.target), over=over)
     if verdict.kind == "wait":
-        return Step(record, verdict.words, LATER)
+        pace = _pace(LATER, settings.promotion.watch_minutes)
+        return Step(record, verdict.words, pace)
     state: State = "fleet" if verdict.kind == "good" else "roll-back"
     return Step(record.to(state, verdict.words, at), verdict.words)
 
 
 def fleet(place: Place, record: Record) -> Step:
     """Deploy to all devices, and follow them for a while."""
-    group = place.target.settings.thing_group
+    settings = place.target.settings
+    group = settings.thing_group
     record, latest = _deployed(place, record, "fleet", group)
     if meanwhile := _overtaken(record, "fleet", latest, group):
         return Step(record.to("rolled-back", meanwhile, place.now()), meanwhile)
     progress = _progress(place.target, group, latest.id)
-    over = _over(place, record, place.target.settings.promotion.fleet_minutes)
+    over = _over(place, record, settings.promotion.fleet_minutes)
     if progress.waiting and not over and not progress.stopped:
-        return Step(record, str(progress), LATER)
+        return Step(record, str(progress), _pace(LATER, settings.promotion.fleet_minutes))
     ended = len(progress.done) + len(progress.failed)
     if progress.stopped or 100 * len(progress.failed) >= Rollout().abort_percent * max(ended, 1):
         words = releasing.unfinished(record.component, progress)
@@ -282,6 +287,11 @@ def _reached(progress: Progress) -> str:
     if progress.waiting:
         words += f", {len(progress.waiting)} get it when they connect, as {progress.waiting[0]}"
     return words
+
+
+def _pace(seconds: float, minutes: int) -> float:
+    """Seconds between two looks, where ``minutes`` are looked at at most."""
+    return max(seconds, 60 * minutes / LOOKS)
 
 
 def _over(place: Place, record: Record, minutes: int) -> bool:
