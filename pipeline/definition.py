@@ -136,6 +136,7 @@ class _Story:
                 "--max-calibration-error": self._text("MaxCalibrationError"),
                 "--min-champion-p-value": self._text("MinChampionPValue"),
                 "--min-regression-pass-rate": self._text("MinRegressionPassRate"),
+                "--max-lost-intents": self._text("MaxLostIntents"),
                 "--seed": self._text("Seed"),
             },
             calls_aws=True,
@@ -167,6 +168,7 @@ class _Story:
                         figure("regression_pass_rate"), self._given["MinRegressionPassRate"]
                     ),
                 ),
+                builder.at_most(figure("lost_intents"), self._given["MaxLostIntents"]),
             ],
             passed=passed,
             closed=self._build.fail(
@@ -196,6 +198,10 @@ class _Story:
                     figure("regression_pass_rate"),
                     " (MinRegressionPassRate ",
                     self._given["MinRegressionPassRate"],
+                    "), intents lost in it ",
+                    figure("lost_intents"),
+                    " (MaxLostIntents ",
+                    self._given["MaxLostIntents"],
                     ").",
                 ),
             ),

@@ -26,6 +26,12 @@ def parse(arguments: list[str] | None = None) -> EvaluationConfig:
             default=getattr(defaults, key),
             help=f"the pipeline parameter {parameter_name(key)}, 0 to 1",
         )
+    parser.add_argument(
+        "--max-lost-intents",
+        type=_count,
+        default=defaults.max_lost_intents,
+        help="the pipeline parameter MaxLostIntents, 0 or more",
+    )
     parser.add_argument("--seed", type=int, default=defaults.seed)
     return EvaluationConfig(**vars(parser.parse_args(arguments)))
 
@@ -35,6 +41,12 @@ def _share(text: str) -> float:
         return share(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1") from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
 
 
 def main() -> None:

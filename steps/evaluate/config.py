@@ -47,6 +47,8 @@ class EvaluationConfig:
     min_regression_pass_rate: float = 0.75
     """A smaller share of the regression set's cases that pass closes the gate, where there is one;
     docs/regression.md says why it is not 1."""
+    max_lost_intents: int = 0
+    """More intents than this of which no must_pass of the regression set passes close the gate."""
     model_package_group: str = ""
     """Where the champion is looked up; empty: there is no champion to compare with."""
     seed: int = 0
@@ -58,6 +60,8 @@ class EvaluationConfig:
                 share(getattr(self, key))
             except ValueError as error:
                 raise ValueError(f"{parameter_name(key)}: {error}") from None
+        if self.max_lost_intents < 0:
+            raise ValueError(f"MaxLostIntents: {self.max_lost_intents} is below 0")
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,7 @@ def _gate(
         calibration_error=figures["expected_calibration_error"]["value"],
         champion_p_value=None if rival is None else rival["p_value"],
         regression_pass_rate=None if regressions is None else regressions["pass_rate"],
+        lost_intents=None if regressions is None else len(regressions["lost_intents"]),
         config=config,
     )
     section = gate.section(

@@ -44,7 +44,12 @@ class Check:
 
 
 def apart(value: float, bound: float) -> tuple[str, str]:
-    """Both numbers with four decimals, or with as many more as it takes to tell them apart."""
+    """Both numbers with four decimals, or with as many more as it takes to tell them apart.
+
+    Counts as they are.
+    """
+    if isinstance(value, int) and isinstance(bound, int):
+        return str(value), str(bound)
     for decimals in range(4, 17):
         texts = f"{value:.{decimals}f}", f"{bound:.{decimals}f}"
         if texts[0] != texts[1]:
@@ -59,9 +64,10 @@ def checks(
     calibration_error: float,
     champion_p_value: float | None,
     regression_pass_rate: float | None,
+    lost_intents: int | None,
     config: EvaluationConfig,
 ) -> list[Check]:
-    """The five checks; ``None`` where there was nothing to measure."""
+    """The six checks; ``None`` where there was nothing to measure."""
     return [
         Check("accuracy", "MinAccuracy", accuracy, config.min_accuracy, at_least=True),
         Check(
@@ -94,6 +100,14 @@ def checks(
             config.min_regression_pass_rate,
             at_least=True,
             measured=regression_pass_rate is not None,
+        ),
+        Check(
+            "lost_intents",
+            "MaxLostIntents",
+            lost_intents or 0,
+            config.max_lost_intents,
+            at_least=False,
+            measured=lost_intents is not None,
         ),
     ]
 

@@ -25,6 +25,7 @@ _TITLES = {
     "expected_calibration_error": "Calibration error",
     "champion_p_value": "Champion better, p-value",
     "regression_pass_rate": "Regression set",
+    "lost_intents": "Intents lost in it",
 }
 _PERTURBATIONS = {
     "none": "as written",
@@ -43,7 +44,9 @@ def percent(share: float, decimals: int = 1) -> str:
 
 
 def figure_text(key: str, value: float) -> str:
-    """A figure as the page shows it: shares of rows in per cent, the others as decimals."""
+    """A figure as the page shows it: shares of rows in per cent, counts, the others as decimals."""
+    if key == "lost_intents":
+        return str(value)
     return percent(value) if key in _SHARES else f"{value:.3f}"
 
 

@@ -19,12 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steps.contract import OUT_OF_SCOPE
-from steps.regression.cases import DIRECTION, INVARIANCE, KINDS, Case
+from steps.regression.cases import DIRECTION, INVARIANCE, KINDS, MUST_PASS, Case
 
 TOLERANCE = 0.1
 """By how much a probability that must not rise (or fall) may do so all the same, as in CheckList;
 of an energy, as a share of what lies between the text's own and the threshold. So near to 1 (or 0)
 before and after, a probability need not rise (or fall)."""
+
+
+FEWEST_MUST_PASS = 4
+"""Cases of an intent below which none of them passing may be chance: where four in five utterances
+are answered rightly, four wrong ones in a row have a probability of 0.2 %."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +102,22 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "kinds": {
             kind: {"cases": cases[kind], "passed": passed[kind]} for kind in KINDS if cases[kind]
         },
+        "lost_intents": lost_intents(outcomes),
         "failures": [outcome.to_json() for outcome in outcomes if not outcome.passed],
     }
+
+
+def lost_intents(outcomes: Sequence[Outcome]) -> list[str]:
+    """The intents of which not one must_pass passes, out of at least :data:`FEWEST_MUST_PASS`."""
+    passed: dict[str, list[bool]] = {}
+    for outcome in outcomes:
+        if outcome.case.kind == MUST_PASS:
+            passed.setdefault(outcome.case.intent or "", []).append(outcome.passed)
+    return sorted(
+        intent
+        for intent, found in passed.items()
+        if len(found) >= FEWEST_MUST_PASS and not any(found)
+    )
 
 
 def lost(before: Sequence[Outcome], after: Sequence[Outcome]) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ OPEN_GATES = {
     "MaxCalibrationError": "1",
     "MinChampionPValue": "0",
     "MinRegressionPassRate": "0",
+    "MaxLostIntents": "99",
     "MinAgreement": "0",
     "MaxAccuracyDrop": "1",
     "MaxAurocDrop": "1",

@@ -346,6 +346,7 @@ def test_the_gates_compare_figures_of_property_files_with_parameters(local):
     quality = local["CheckQuality"]["Arguments"]["Conditions"]
     assert [condition["Type"] for condition in quality] == [
         "GreaterThanOrEqualTo", "Or", "LessThanOrEqualTo", "GreaterThanOrEqualTo", "Or",
+        "LessThanOrEqualTo",
     ]  # fmt: skip
     figures = [
         [part["LeftValue"]["Std:JsonGet"]["Path"] for part in condition["Conditions"]]
@@ -365,8 +366,17 @@ def test_the_gates_compare_figures_of_property_files_with_parameters(local):
 @pytest.mark.parametrize(
     ("step", "bounds"),
     [
-        ("QualityGateClosed", ["MinAccuracy", "MinOutOfScopeAuroc", "MaxCalibrationError",
-                               "MinChampionPValue", "MinRegressionPassRate"]),
+        (
+            "QualityGateClosed",
+            [
+                "MinAccuracy",
+                "MinOutOfScopeAuroc",
+                "MaxCalibrationError",
+                "MinChampionPValue",
+                "MinRegressionPassRate",
+                "MaxLostIntents",
+            ],
+        ),
         ("ParityGateClosed", ["MaxAccuracyDrop", "MinAgreement", "MaxAurocDrop"]),
     ],
 )
@@ -456,3 +466,4 @@ def test_defaults_of_the_quality_gate_agree_with_those_of_the_evaluation_step():
     for key in SHARES:
         name = next(name for name in ours if name.lower() == parameter_name(key).lower())
         assert ours[name] == getattr(theirs, key), name
+    assert ours["MaxLostIntents"] == theirs.max_lost_intents

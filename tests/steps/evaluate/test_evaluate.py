@@ -65,7 +65,7 @@ def test_the_evaluation_has_the_sections_that_others_read(done, read_json):
     assert written["gate"].keys() == {
         "accuracy", "macro_f1", "out_of_scope_auroc", "out_of_scope_rows",
         "expected_calibration_error", "champion_p_value", "regression_pass_rate",
-        "regression_cases", "passed", "message",
+        "regression_cases", "lost_intents", "passed", "message",
     }  # fmt: skip
     assert written["gate"]["passed"] == 1
     assert written["gate"]["champion_p_value"] == 1.0
@@ -274,7 +274,14 @@ def test_a_tampered_model_ends_the_process_with_one_sentence(tmp_path, tiny_prep
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--min-accuracy", "7"], ["--min-accuracy", "high"], ["--seed", "x"], ["--no"]]
+    "arguments",
+    [
+        ["--min-accuracy", "7"],
+        ["--min-accuracy", "high"],
+        ["--seed", "x"],
+        ["--no"],
+        ["--max-lost-intents", "-1"],
+    ],
 )
 def test_a_wrong_argument_is_a_usage_error(arguments, capsys):
     with pytest.raises(SystemExit) as ended:

@@ -15,6 +15,7 @@ def decide(config: EvaluationConfig | None = None, **changes):
         "calibration_error": 0.02,
         "champion_p_value": 0.4,
         "regression_pass_rate": 0.9,
+        "lost_intents": 0,
     } | changes
     found = gate.checks(**figures, config=config or EvaluationConfig())
     return gate.section(
@@ -34,6 +35,7 @@ def test_figures_within_their_bounds_open_the_gate():
         "expected_calibration_error": 0.02,
         "champion_p_value": 0.4,
         "regression_pass_rate": 0.9,
+        "lost_intents": 0,
         "regression_cases": 20,
         "passed": 1,
         "message": gate.PASSED,
@@ -53,6 +55,7 @@ def test_every_missed_bound_is_named():
         calibration_error=0.3,
         champion_p_value=0.01,
         regression_pass_rate=0.1,
+        lost_intents=2,
     )
     assert section["message"].split("; ") == [
         "accuracy 0.5000 is below MinAccuracy 0.8000",
@@ -60,6 +63,7 @@ def test_every_missed_bound_is_named():
         "expected_calibration_error 0.3000 is above MaxCalibrationError 0.1000",
         "champion_p_value 0.0100 is below MinChampionPValue 0.0500",
         "regression_pass_rate 0.1000 is below MinRegressionPassRate 0.7500",
+        "lost_intents 2 is above MaxLostIntents 0",
     ]
 
 
@@ -68,12 +72,15 @@ def test_a_figure_on_its_bound_holds_it():
 
 
 def test_what_could_not_be_measured_holds_and_is_a_number():
-    section = decide(auroc=None, champion_p_value=None, regression_pass_rate=None)
+    section = decide(
+        auroc=None, champion_p_value=None, regression_pass_rate=None, lost_intents=None
+    )
     assert section["passed"] == 1
     assert section["out_of_scope_auroc"] == 0.0
     assert section["out_of_scope_rows"] == 0
     assert section["champion_p_value"] == 1.0
     assert (section["regression_pass_rate"], section["regression_cases"]) == (0.0, 0)
+    assert section["lost_intents"] == 0
 
 
 def test_a_near_miss_is_written_with_as_many_decimals_as_tell_it_apart():
@@ -86,3 +93,8 @@ def test_a_near_miss_is_written_with_as_many_decimals_as_tell_it_apart():
 def test_a_bound_outside_zero_and_one_is_refused_by_name(value):
     with pytest.raises(ValueError, match=r"MaxCalibrationError: .* is not between 0 and 1"):
         EvaluationConfig(max_calibration_error=value)
+
+
+def test_a_negative_number_of_lost_intents_is_refused_by_name():
+    with pytest.raises(ValueError, match="MaxLostIntents: -1 is below 0"):
+        EvaluationConfig(max_lost_intents=-1)

@@ -20,7 +20,7 @@ from tests.steps.evaluate.test_evaluate import OPEN
 from tests.steps.evaluate.test_report import EVIL, Page, synthetic
 from tests.tiny import TINY_INTENTS
 
-TEXTS = ("turn the lamp off", "will it rain")
+TEXTS = ("turn the lamp off", "will it rain", "some jazz please", "lamp off")
 CASES = [
     # of each text with every intent: a model that rejects nothing passes exactly one of three
     *({"kind": "must_pass", "text": t, "intent": i} for t in TEXTS for i in TINY_INTENTS),
@@ -64,36 +64,40 @@ def test_a_model_that_rejects_everything_loses_what_the_champion_passes_and_clos
     evaluation = evaluate(EvaluationPaths(model, prepared, tmp_path), config)
     assert read_json(tmp_path / "evaluation.json")["regression"] == evaluation["regression"]
     found, gate = evaluation["regression"], evaluation["gate"]
-    assert found["cases"] == gate["regression_cases"] == len(CASES) == 8
+    assert found["cases"] == gate["regression_cases"] == len(CASES) == 14
     assert found["kinds"] == {
-        "must_pass": {"cases": 6, "passed": 0},
+        "must_pass": {"cases": 12, "passed": 0},
         "invariance": {"cases": 1, "passed": 1},
         "direction": {"cases": 1, "passed": 0},
     }
-    assert found["pass_rate"] == gate["regression_pass_rate"] == 1 / 8
+    assert found["pass_rate"] == gate["regression_pass_rate"] == 1 / 14
     assert [{k: v for k, v in case.items() if k != "found"} for case in found["failures"]] == [
         case for case in CASES if case["kind"] != "invariance"
     ]
-    assert gate["message"] == "regression_pass_rate 0.1250 is below MinRegressionPassRate 0.7500"
+    assert found["lost_intents"] == TINY_INTENTS
+    assert gate["message"].split("; ") == [
+        "regression_pass_rate 0.0714 is below MinRegressionPassRate 0.7500",
+        "lost_intents 3 is above MaxLostIntents 0",
+    ]
     rival = found["champion"]
     assert rival["version"] == 3
-    assert rival["kinds"]["must_pass"] == {"cases": 6, "passed": 2}
+    assert rival["kinds"]["must_pass"] == {"cases": 12, "passed": 4}
     assert [case["text"] for case in rival["lost"]] == list(TEXTS)
     assert all(case["found"].startswith("out_of_scope (") for case in rival["lost"])
     told = command.summary(evaluation)[-2]
-    assert told == "regression set: 1 of 8 cases pass; 2 that the champion passed do not"
+    assert told == "regression set: 1 of 14 cases pass; 4 that the champion passed do not"
     page = (tmp_path / "report.html").read_text()
-    assert page.count('<li class="lost"') == 2
+    assert page.count('<li class="lost"') == 4
     assert EVIL not in page
     assert found["sha256"] in page
 
 
 def test_the_bound_is_the_configs(tmp_path, prepared, model_and_champion):
-    config = replace(OPEN, min_regression_pass_rate=0.125)
+    config = replace(OPEN, min_regression_pass_rate=1 / 14, max_lost_intents=3)
     evaluation = evaluate(EvaluationPaths(model_and_champion[0], prepared, tmp_path), config)
     assert evaluation["gate"]["passed"] == 1
     assert evaluation["regression"]["champion"] is None
-    assert command.summary(evaluation)[-2] == "regression set: 1 of 8 cases pass"
+    assert command.summary(evaluation)[-2] == "regression set: 1 of 14 cases pass"
 
 
 def test_a_set_that_was_spoiled_on_the_way_is_refused(tmp_path, tiny_prepared, tiny_model):
@@ -110,7 +114,7 @@ def failing(kind: str, count: int, **fields) -> list[dict]:
 
 def page_of(written: dict) -> str:
     evaluation, evidence = synthetic(3)
-    evaluation["regression"] = {"sha256": "ab" * 32, "champion": None} | written
+    evaluation["regression"] = {"sha256": "ab" * 32, "champion": None, "lost_intents": []} | written
     return report.render(evaluation, evidence)
 
 
@@ -145,6 +149,10 @@ def test_a_set_without_failures_and_data_without_a_set_have_a_page_too():
 def test_a_page_lists_forty_failures_a_kind_and_counts_the_others():
     failures = failing("must_pass", 50, text="la", intent="lights_off")
     kinds = {"must_pass": {"cases": 50, "passed": 0}}
-    text = page_of({"cases": 50, "pass_rate": 0.0, "kinds": kinds, "failures": failures})
+    text = page_of(
+        {"cases": 50, "pass_rate": 0.0, "kinds": kinds, "failures": failures,
+         "lost_intents": ["lights_off", EVIL]}
+    )  # fmt: skip
+    assert "No utterance that must pass does so of lights_off, &lt;script&gt;" in text
     assert text.count("found found") == 40
     assert "and 10 more in evaluation.json" in text

@@ -145,6 +145,19 @@ def test_the_summary_counts_by_kind_and_lists_what_failed_as_it_is_written():
     ]  # fmt: skip
 
 
+def test_an_intent_is_lost_when_not_one_of_at_least_four_must_pass_passes():
+    texts = ("on", "on please", "moon", "moon lamp")
+
+    def lost_of(intents: str, *more: Case) -> list[str]:
+        cases = [must(text, intent) for text, intent in zip(texts, intents.split(), strict=True)]
+        return summary(judge([*cases, *more], logits_of, RULE))["lost_intents"]
+
+    assert lost_of("music music music music") == ["music"]
+    assert lost_of("music music music lights") == []  # three are too few to tell
+    assert lost_of("music music music music", must("song", "music")) == []
+    assert lost_of("music music music music", must("song", "out_of_scope")) == ["music"]
+
+
 def test_what_one_model_passed_and_the_next_does_not_is_lost():
     cases = [must("on", "lights"), must("song", "lights"), must("moon", "out_of_scope")]
     before = judge(cases, logits_of, RULE)
