@@ -21,6 +21,9 @@ METHODS = {
     "/v1/predict": "POST", "/healthz": "GET", "/readyz": "GET", "/v1/version": "GET",
     "/metrics": "GET",
 }  # fmt: skip
+UNREAD_BYTES = 4_000_000
+"""Of a body that is too large, these are let by: a client that was sending when its connection
+closed would be reset, and not see the answer."""
 _log = logging.getLogger("edge.service")
 
 
@@ -78,22 +81,26 @@ class App:
         return JSON, b'{"status":"ok"}'
 
     async def _body(self, receive: Any) -> bytes:
+        """What was sent; of a body that is too large, as much as lets its client read that."""
         limits = self.engine.limits
-        body = bytearray()
+        body, length, more = bytearray(), 0, True
         try:
             async with asyncio.timeout(limits.request_seconds):
-                while True:
+                while more and length <= limits.body_bytes + UNREAD_BYTES:
                     message = await receive()
                     if message["type"] != "http.request":
                         raise ConnectionResetError
-                    body += message.get("body", b"")
-                    if len(body) > limits.body_bytes:
-                        detail = f"The body has over {limits.body_bytes} bytes."
-                        raise Problem(413, detail, "too_large")
-                    if not message.get("more_body"):
-                        return bytes(body)
+                    part = message.get("body", b"")
+                    length, more = length + len(part), message.get("more_body", False)
+                    if length <= limits.body_bytes:
+                        body += part
         except TimeoutError:
-            raise Problem(408, "The request did not come in time.", "slow_request") from None
+            if length <= limits.body_bytes:
+                detail = "The request did not come in time."
+                raise Problem(408, detail, "slow_request") from None
+        if length > limits.body_bytes:
+            raise Problem(413, f"The body has over {limits.body_bytes} bytes.", "too_large")
+        return bytes(body)
 
     def _metrics(self) -> bytes:
         lines = ["# TYPE slm_edge_responses_total counter"]

@@ -10,7 +10,7 @@ import contextlib
 import signal
 import socket
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, ClassVar
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -21,6 +21,10 @@ from edge.settings import Limits
 
 HEAD_BYTES = 32_768
 """Of a request's line and headers."""
+LINGER_SECONDS = 1.0
+LINGER_BYTES = 4_000_000
+"""For who was refused to read why. A connection that is closed while something unread has come is
+reset, and the reset overtakes the answer."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -28,8 +32,11 @@ class Protocol(HttpToolsProtocol):
 
     limits = Limits()
     error: Callable[[str], None]
+    lingering: ClassVar[set[asyncio.Transport]] = set()
     _timer: asyncio.TimerHandle | None = None
     _head = 0
+    _left: int | None = None
+    """Bytes that are still let by and not looked at, once a refusal was written."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Turn away who is one too many."""
@@ -43,16 +50,22 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timer."""
         self._disarm()
+        self.lingering.discard(self.transport)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Bound the head and the time until the request is whole."""
         if self.transport.is_closing():
             return
+        if self._left is not None:
+            self._left -= len(data)
+            if self._left < 0:
+                self.transport.close()
+            return
         self._arm()
         self._head += len(data)
         super().data_received(data)
-        if self._head > HEAD_BYTES and not self.transport.is_closing():
+        if self._head > HEAD_BYTES:
             self._refuse_head()
 
     def on_headers_complete(self) -> None:
@@ -91,13 +104,34 @@ class Protocol(HttpToolsProtocol):
         self._refuse(431, f"The head has over {HEAD_BYTES} bytes.", "too_large")
 
     def _refuse(self, status: int, detail: str, kind: str) -> None:
-        if not self.transport.is_closing():
-            self.error(kind)
-            cycle: Any = self.cycle
-            # an answer that is under way is not written into
-            if cycle is None or not cycle.response_started or cycle.response_complete:
-                self.transport.write(raw(Problem(status, detail, kind)))
+        if self.transport.is_closing() or self._left is not None:
+            return
+        self.error(kind)
+        cycle: Any = self.cycle
+        # an answer that is under way is not written into
+        if cycle is None or not cycle.response_started or cycle.response_complete:
+            self.transport.write(raw(Problem(status, detail, kind)))
+        if cycle is not None:
+            cycle.disconnected = True  # whatever it still answers is not written
+            cycle.message_event.set()
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close when the client does, or soon; among the open connections it counts no more."""
+        self._disarm()
+        self.connections.discard(self)
+        if len(self.lingering) >= self.limits.connections:
             self.transport.close()
+            return
+        try:
+            self.transport.write_eof()
+        except OSError:  # nobody is there any more
+            self.transport.close()
+            return
+        self.lingering.add(self.transport)
+        self._left = LINGER_BYTES
+        self.flow.resume_reading()
+        self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
 
 class Server(uvicorn.Server):
@@ -127,6 +161,7 @@ def run(app: App, listener: socket.socket, on_ready: Callable[[], None]) -> None
     limits = app.engine.limits
     attributes: dict[str, Any] = {
         "limits": limits,
+        "lingering": set(),
         "error": staticmethod(app.engine.telemetry.error),
     }
     protocol = type("BoundedProtocol", (Protocol,), attributes)
