@@ -16,7 +16,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_OFFLINE ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup setup-delivery wheels demo test check lint typecheck synth diagram test-infra bench build images all clean
+.PHONY: help setup setup-delivery wheels demo test check lint typecheck synth diagram test-infra bench build images docs all clean
 
 help:
 	@echo "make demo        train, gate, register, compile and package the sample's classifier (2 minutes)"
@@ -29,6 +29,7 @@ help:
 	@echo "make diagram     draw the infrastructure and write down its roles, from the templates"
 	@echo "make test-infra  only the tests of what is deployed"
 	@echo "make bench       us beside our peers, with ratios"
+	@echo "make docs        the documentation site, into build/docs/; a warning fails"
 	@echo "make build       the wheel, into dist/"
 	@echo "make setup-delivery   what the builds of the delivery pipeline need, and no more"
 	@echo "make images      the container images, with docker or podman"
@@ -107,6 +108,9 @@ build: $(READY)
 
 images:
 	$(PYTHON) containers/build.py
+
+docs: $(READY)
+	$(BIN)/python docs/build.py
 
 all: check test synth build
 

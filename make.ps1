@@ -81,6 +81,7 @@ function Invoke-Target([string]$Name) {
         "test-infra" { Invoke-CdkSetup; Invoke-Tool python @("-m", "pytest", "-m", "infra") }
         "bench" { Invoke-Target demo; Invoke-Tool python @("-m", "benchmarks") }
         "build" { Invoke-Setup; Invoke-Tool python @("-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", "dist", ".") }
+        "docs" { Invoke-Setup; Invoke-Tool python @("docs/build.py") }
         "images" { & $(if ($env:PYTHON) { $env:PYTHON } else { "python" }) containers/build.py; exit $LASTEXITCODE }
         "all" { foreach ($name in "check", "test", "synth", "build") { Invoke-Target $name } }
         "clean" {
@@ -88,7 +89,7 @@ function Invoke-Target([string]$Name) {
                 if (Test-Path $path) { Remove-Item -Recurse -Force $path }
             }
         }
-        "help" { Write-Host "targets: setup setup-delivery wheels demo test check lint typecheck synth diagram test-infra bench build images all clean" }
+        "help" { Write-Host "targets: setup setup-delivery wheels demo test check lint typecheck synth diagram test-infra bench build images docs all clean" }
         default { Write-Error "no target '$Name': run ./make.ps1 help" }
     }
 }

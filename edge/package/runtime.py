@@ -1,7 +1,7 @@
 """Does this interpreter have the distributions that a package requires?
 
 Exact versions: what was measured and self-tested is what serves. What it leaves out: installing
-them (:mod:`edge.updates.environment`).
+them, which is the part of the component's install script.
 """
 
 from __future__ import annotations

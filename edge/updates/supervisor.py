@@ -93,7 +93,7 @@ class Supervisor:
     _retry_at: float = 0.0
 
     def run(self, wake: int) -> None:
-        """Serve until :attr:`stopping`; ``wake`` is a pipe that a signal writes to."""
+        """Serve until ``stopping``; ``wake`` is a pipe that a signal writes to."""
         while not self.stopping:
             self.turn()
             reading = [wake]
