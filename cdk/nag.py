@@ -55,7 +55,7 @@ def acknowledged(settings: Settings) -> tuple[Acknowledged, ...]:
     return (
         Acknowledged(
             WILDCARD,
-            r"Boundary/",
+            r"(Promotion)?Boundary/",
             r".*",
             "A permissions boundary grants nothing. It is the ceiling over every role of the "
             "project, so it speaks of the project's names, and IAM allows it 6,144 characters.",

@@ -48,7 +48,7 @@ class PromotionStack(Stack):
         names = Names(settings, foundation.key.key_arn, foundation.signing_key.key_arn)
         boundary = iam.ManagedPolicy(
             self,
-            "Boundary",
+            "PromotionBoundary",
             managed_policy_name=f"{settings.name}-promotion-boundary",
             description="The most that a role of promotion can do",
             statements=of_boundary(names, target),

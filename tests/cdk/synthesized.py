@@ -20,7 +20,9 @@ from cdk.edge.stack import EdgeStack
 from cdk.foundation.stack import FoundationStack
 from cdk.identity.stack import IdentityStack
 from cdk.monitoring.stack import MonitoringStack
+from cdk.promotion.stack import PromotionStack
 from cdk.roles.stack import RolesStack
+from pipeline.cloud.promotion.environments import source_of, target_of
 from pipeline.settings import RoleKind, Settings
 from tests.cdk.policies import Statement, resolve, statements_in
 
@@ -169,12 +171,22 @@ def _add_own_stacks(app: App, settings: Settings) -> None:
     env = Environment(account=settings.account, region=settings.region)
     names = {
         part: settings.stack_name(part)
-        for part in ("foundation", "roles", "edge", "monitoring", "identity")
+        for part in ("foundation", "roles", "edge", "promotion", "monitoring", "identity")
     }
     foundation = FoundationStack(app, names["foundation"], settings=settings, env=env)
     roles = RolesStack(app, names["roles"], settings=settings, foundation=foundation, env=env)
     given = {"settings": settings, "foundation": foundation, "roles": roles, "env": env}
-    EdgeStack(app, names["edge"], **given)
+    edge = EdgeStack(app, names["edge"], **given)
+    PromotionStack(
+        app,
+        names["promotion"],
+        settings=settings,
+        target=target_of(settings),
+        source=source_of(settings),
+        foundation=foundation,
+        edge=edge,
+        env=env,
+    )
     MonitoringStack(app, names["monitoring"], **given)
     if settings.identity.instance_arn:
         IdentityStack(app, names["identity"], settings=settings, env=env)
@@ -235,6 +247,9 @@ def _names_of(logical_id: str, resource: Mapping[str, Any], settings: Settings) 
         case "AWS::ECR::Repository" if "RepositoryName" in properties:
             name = properties["RepositoryName"]
             return named(name, _arn(settings, "ecr", f"repository/{name}"))
+        case "AWS::StepFunctions::StateMachine":
+            arn = _arn(settings, "states", f"stateMachine:{properties['StateMachineName']}")
+            return {logical_id: arn, f"{logical_id}.Arn": arn}
         case "AWS::Lambda::Function" if "FunctionName" in properties:
             name = properties["FunctionName"]
             return named(name, _arn(settings, "lambda", f"function:{name}"))
