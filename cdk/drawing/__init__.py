@@ -8,6 +8,8 @@ graph.py           resources as nodes, and which of them starts, tells or feeds 
 canvas.py          rectangles, lines and text as SVG
 infrastructure.py  docs/images/infrastructure.svg
 security.py        docs/images/security.svg
+dashboard.py       docs/images/dashboard.svg, with figures of simulated.py
+metric_math.py     what an expression of CloudWatch comes to
 roles.py           docs/roles.md, with the reasons of reasons.py
 
 Nothing is written down twice: what the templates do not hold is not drawn. The bytes depend on the

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cdk.context import ContextError
-from cdk.drawing import infrastructure, roles, security
+from cdk.drawing import dashboard, infrastructure, roles, security
 from cdk.drawing.account import AccountTemplates, example_settings, synthesize
 from pipeline.settings import Settings, SettingsError
 
@@ -49,6 +49,8 @@ def files(account: AccountTemplates) -> Mapping[str, str]:
     return {
         "images/infrastructure.svg": infrastructure.draw(account),
         "images/security.svg": security.draw(account),
+        "images/dashboard.svg": dashboard.draw(dashboard.body_of(account)),
+        "images/dashboard-phone.svg": dashboard.draw(dashboard.body_of(account), phone=True),
         "roles.md": roles.write(account),
     }
 

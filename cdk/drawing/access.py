@@ -136,7 +136,7 @@ def targets(account: AccountTemplates) -> list[Target]:
     buckets = {**settings.buckets, "access logs": settings.access_log_bucket}
     sagemaker = f"{arn}:sagemaker:{here}"
     role = f"{arn}:iam::{settings.account}:role"
-    pipeline = settings.pipeline_arn
+    pipeline, check = settings.pipeline_arn, settings.drift_pipeline_arn
     group = settings.model_package_group
     return [
         *(
@@ -151,6 +151,7 @@ def targets(account: AccountTemplates) -> list[Target]:
             settings.signing_alias,
         ),
         Target("pipeline", "sagemaker", (pipeline, f"{pipeline}/execution/*")),
+        Target("drift check", "sagemaker", (check, f"{check}/execution/*")),
         Target(
             "jobs",
             "sagemaker",
@@ -170,6 +171,7 @@ def targets(account: AccountTemplates) -> list[Target]:
         Target("logs", "logs", (f"{arn}:logs:{here}:log-group:/aws/*",)),
         Target("metrics", "cloudwatch", ("*",)),
         Target("schedules", "scheduler", (f"{arn}:scheduler:{here}:schedule/*",)),
+        Target("event bus", "events", (f"{arn}:events:{here}:event-bus/default",)),
         Target(
             "dead letters",
             "sqs",

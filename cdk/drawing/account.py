@@ -42,13 +42,13 @@ BY_SETTING: Mapping[str, str] = {
     "AWS::SSO::": "identity.instance_arn",
     "AWS::SageMaker::Domain": "studio.enabled",
     "AWS::EC2::SecurityGroup": "studio.enabled",
-    "AWS::Scheduler::Schedule": "retraining.schedule",
 }
 """By resource type, or its beginning: the setting without which there is no such resource."""
 KEY_ID, SIGNING_KEY_ID = "KEY-ID", "SIGNING-KEY-ID"  # KMS chooses them
 
 _NAMED: Mapping[str, tuple[str, str, str]] = {
     "AWS::CloudWatch::Alarm": ("AlarmName", "cloudwatch", "alarm:{}"),
+    "AWS::CloudWatch::Dashboard": ("DashboardName", "cloudwatch", "dashboard/{}"),
     "AWS::ECR::Repository": ("RepositoryName", "ecr", "repository/{}"),
     "AWS::Events::Rule": ("Name", "events", "rule/{}"),
     "AWS::IAM::ManagedPolicy": ("ManagedPolicyName", "iam", "policy/{}"),
@@ -98,6 +98,8 @@ class Resource:
         """The setting that brings it; None for what every environment has."""
         if self.type == "AWS::IAM::Role" and self.name.endswith("-studio"):
             return "studio.enabled"
+        if self.type == "AWS::Scheduler::Schedule" and self.name.endswith("-periodic"):
+            return "retraining.schedule"
         found = (name for start, name in BY_SETTING.items() if _is_kind(self.type, start))
         return next(found, None)
 

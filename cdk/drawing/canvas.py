@@ -1,7 +1,8 @@
 """Rectangles, lines and text as one SVG file, light, for a phone and for a desk.
 
-Everything is ``WIDTH`` px wide: a phone shows it at 0.85 of that, so 10 px type stays legible.
-Leaves out: where things stand (infrastructure.py, security.py).
+Everything is ``WIDTH`` px wide: a phone shows it at 0.85 of that, so 10 px type stays legible. What
+is read at a desk may be wider. Leaves out: where things stand (infrastructure.py, security.py,
+dashboard.py).
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ fill:#475569}
 class Canvas:
     """Collects shapes; coordinates are px from the top left corner."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: float = WIDTH) -> None:
+        self._width = width
         self._shapes: list[str] = []
         self._heads: dict[str, None] = {}
 
@@ -85,10 +87,12 @@ class Canvas:
         )
         body = "\n".join(self._shapes)
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:g}" '
-            f'viewBox="0 0 {WIDTH} {height:g}" role="img" style="max-width:100%;height:auto">\n'
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{self._width:g}" '
+            f'height="{height:g}" viewBox="0 0 {self._width:g} {height:g}" role="img" '
+            'style="max-width:100%;height:auto">\n'
             f"<title>{escape(summary)}</title>\n<style>{_CSS}</style>\n<defs>{heads}</defs>\n"
-            f'<rect width="{WIDTH}" height="{height:g}" rx="12" fill="#ffffff"/>\n{body}\n</svg>\n'
+            f'<rect width="{self._width:g}" height="{height:g}" rx="12" fill="#ffffff"/>\n{body}\n'
+            "</svg>\n"
         )
 
 

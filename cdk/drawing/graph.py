@@ -113,7 +113,7 @@ def _edges(one: Resource, account: AccountTemplates) -> Iterator[Edge]:
 
 
 def _rule(one: Resource, account: AccountTemplates) -> Iterator[Edge]:
-    detail: Mapping[str, Any] = one.properties["EventPattern"].get("detail", {})
+    detail: Mapping[str, Any] = one.properties.get("EventPattern", {}).get("detail", {})
     sources = [
         bucket.arn
         for bucket in account.of_type("AWS::S3::Bucket")
@@ -194,6 +194,7 @@ class _Cards:
             "AWS::Scheduler::Schedule": self._schedule,
             "AWS::SQS::Queue": self._queue,
             "AWS::CloudWatch::Alarm": self._alarm,
+            "AWS::CloudWatch::Dashboard": self._dashboard,
             "AWS::Logs::LogGroup": self._logs,
             "AWS::IoT::Policy": self._device_policy,
             "AWS::IoT::RoleAlias": self._role_alias,
@@ -288,7 +289,8 @@ class _Cards:
                 jobs.setdefault(self._short(role.rpartition("/")[2]), []).append(name)
         runs = [f"{', '.join(names)} as {role}" for role, names in jobs.items()]
         role = self._short(one.properties["RoleArn"].rpartition("/")[2])
-        return "Pipeline", "SageMaker", [one.name, f"runs as role {role}; its jobs:", *runs]
+        title = "Pipeline" if one.name == self._account.settings.pipeline_name else "Drift check"
+        return title, "SageMaker", [one.name, f"runs as role {role}; its jobs:", *runs]
 
     def _group(self, one: Resource) -> tuple[str, str, list[str]]:
         return "Model registry", "model package group", [
@@ -301,18 +303,22 @@ class _Cards:
         return "Studio domain", "SageMaker", [one.name, f"{network}; sign-in by {sign_in}"]
 
     def _rule(self, one: Resource) -> tuple[str, str, list[str]]:
-        pattern = one.properties["EventPattern"]
+        pattern: Mapping[str, Any] = one.properties.get("EventPattern", {})
+        if not pattern:
+            return "Rule", "EventBridge", [one.name, str(one.properties["ScheduleExpression"])]
         detail: Mapping[str, Any] = pattern.get("detail", {})
         keys = [_key_pattern(key) for key in detail.get("object", {}).get("key", [])]
         status = detail.get("currentPipelineExecutionStatus", [])
-        [kind] = pattern["detail-type"]
-        when = f"{kind}: {', '.join(keys)}" if keys else f"an execution is {', '.join(status)}"
+        kinds = ", ".join(pattern.get("detail-type", [one.properties.get("Description", "")]))
+        if keys:
+            when = f"{kinds}: {', '.join(keys)}"
+        else:
+            when = f"an execution is {', '.join(status)}" if status else kinds
         return "Rule", "EventBridge", [one.name, when]
 
     def _function(self, one: Resource) -> tuple[str, str, list[str]]:
-        return "Function", "Lambda", [
-            one.name, "checks the manifest, then lets one schedule wait",
-        ]  # fmt: skip
+        said = str(one.properties.get("Description", ""))
+        return "Function", "Lambda", [one.name, _lower(said)]
 
     def _schedules(self, one: Resource) -> tuple[str, str, list[str]]:
         lines = [one.name]
@@ -324,17 +330,27 @@ class _Cards:
         return "Schedules", "EventBridge Scheduler", lines
 
     def _schedule(self, one: Resource) -> tuple[str, str, list[str]]:
-        return "Periodic schedule", "EventBridge Scheduler", [
-            one.name, f"{one.properties['ScheduleExpression']}, UTC",
+        said = str(one.properties["Description"])
+        return "Schedule", "EventBridge Scheduler", [
+            one.name, _lower(said), f"{one.properties['ScheduleExpression']}, UTC",
         ]  # fmt: skip
 
     def _queue(self, one: Resource) -> tuple[str, str, list[str]]:
         days = one.properties["MessageRetentionPeriod"] // 86400
-        what = "be stored" if "telemetry" in one.name else "start the pipeline"
+        what = "be stored" if "telemetry" in one.name else "be started"
         return "Dead letters", "SQS queue", [one.name, f"what could not {what}, kept {days} days"]
 
     def _alarm(self, one: Resource) -> tuple[str, str, list[str]]:
-        return "Alarm", "CloudWatch", [one.name, "a message waits"]
+        said = str(one.properties.get("AlarmDescription", "")).partition(". What to do")[0]
+        return (
+            "Alarm",
+            "CloudWatch",
+            [one.name, _lower(said)],
+        )
+
+    def _dashboard(self, one: Resource) -> tuple[str, str, list[str]]:
+        widgets: list[Mapping[str, Any]] = json.loads(one.properties["DashboardBody"])["widgets"]
+        return "Dashboard", "CloudWatch", [one.name, f"{len(widgets)} widgets; see dashboard.svg"]
 
     def _logs(self, one: Resource) -> tuple[str, str, list[str]]:
         return "Log group", f"kept {one.properties['RetentionInDays']} days", [one.name]
@@ -389,6 +405,11 @@ class _Cards:
 
     def _short(self, name: str) -> str:
         return name.removeprefix(f"{self._account.settings.name}-")
+
+
+def _lower(said: str) -> str:
+    """A description, within a sentence."""
+    return said[:1].lower() + said[1:]
 
 
 def _key_pattern(key: str | Mapping[str, str]) -> str:

@@ -27,13 +27,16 @@ _GAP, _ARROW_GAP = 6, 20
 _CHARACTERS = 50  # of 11.5 px type in a card
 _LANE = 8  # px from one lane to the next
 
-STACKS = ("identity", "foundation", "roles", "training", "edge")
+STACKS = (
+    "identity", "foundation", "roles", "training", "edge", "promotion", "monitoring", "delivery",
+)  # fmt: skip
 _TINTS: Mapping[str, tuple[str, str]] = {
     "identity": ("#fdf4ff", "#c026d3"),
     "foundation": ("#f0fdf4", "#16a34a"),
     "roles": ("#fff7ed", "#ea580c"),
     "training": ("#eff6ff", "#2563eb"),
     "edge": ("#ecfeff", "#0891b2"),
+    "monitoring": ("#fefce8", "#ca8a04"),
 }
 _OTHER = ("#f8fafc", "#64748b")
 _COLOURS: Mapping[EdgeKind, str] = {"starts": "#2563eb", "tells": "#b45309", "fails": "#dc2626"}
@@ -64,7 +67,9 @@ _ORDER = (
     "AWS::IoT::ThingType",
     "AWS::IoT::ThingGroup",
     "AWS::IoT::TopicRule",
-    # both
+    # monitoring
+    "AWS::CloudWatch::Dashboard",
+    # several
     "AWS::SQS::Queue",
     "AWS::CloudWatch::Alarm",
     "AWS::Logs::LogGroup",

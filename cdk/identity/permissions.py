@@ -185,7 +185,7 @@ def _follow(names: Names) -> list[iam.PolicyStatement]:
                 "sagemaker:ListPipelineExecutions",
                 "sagemaker:ListPipelineParametersForExecution",
             ],
-            [settings.pipeline_arn, f"{settings.pipeline_arn}/execution/*"],
+            [f"{one}{below}" for one in _pipelines(settings) for below in ("", "/execution/*")],
         ),
         allow(
             "FollowJobs",
@@ -207,16 +207,39 @@ def _follow(names: Names) -> list[iam.PolicyStatement]:
         ),
         allow(
             "ReadLogs",
-            ["logs:DescribeLogStreams", "logs:FilterLogEvents", "logs:GetLogEvents"],
+            [
+                "logs:DescribeLogStreams",
+                "logs:FilterLogEvents",
+                "logs:GetLogEvents",
+                "logs:GetQueryResults",
+                "logs:StartQuery",
+            ],
             [
                 names.arn("logs", "log-group:/aws/sagemaker/*"),
                 names.arn("logs", f"log-group:/aws/lambda/{settings.name}-*"),
             ],
         ),
+        allow("ReadDashboard", ["cloudwatch:GetDashboard"], [_dashboard(settings)]),
+        allow(
+            "ReadAlarms",
+            ["cloudwatch:DescribeAlarmHistory", "cloudwatch:DescribeAlarms"],
+            [names.arn("cloudwatch", f"alarm:{settings.name}-*")],
+        ),
         allow("ReadBudget", ["budgets:ViewBudget"], _budgets(names)[:1]),
         wildcards.statement("FindInStudio", settings),
         wildcards.statement("ReadMetrics", settings),
     ]
+
+
+def _pipelines(settings: Settings) -> list[str]:
+    """The main one and the drift check."""
+    return [settings.pipeline_arn, settings.drift_pipeline_arn]
+
+
+def _dashboard(settings: Settings) -> str:
+    """Dashboards belong to no region."""
+    where = f"arn:{settings.partition}:cloudwatch::{settings.account}"
+    return f"{where}:dashboard/{settings.dashboard_name}"
 
 
 def _studio(names: Names) -> list[iam.PolicyStatement]:
@@ -242,13 +265,13 @@ def _studio(names: Names) -> list[iam.PolicyStatement]:
 
 
 def _start(names: Names) -> list[iam.PolicyStatement]:
-    pipeline = names.settings.pipeline_arn
+    pipelines = _pipelines(names.settings)
     return [
-        allow("StartExecutions", ["sagemaker:StartPipelineExecution"], [pipeline]),
+        allow("StartExecutions", ["sagemaker:StartPipelineExecution"], pipelines),
         allow(
             "StopAndRetryExecutions",
             ["sagemaker:RetryPipelineExecution", "sagemaker:StopPipelineExecution"],
-            [f"{pipeline}/execution/*"],
+            [f"{pipeline}/execution/*" for pipeline in pipelines],
         ),
     ]
 

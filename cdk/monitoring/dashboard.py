@@ -71,54 +71,56 @@ class _Widget:
 
 def _rows(settings: Settings) -> Iterator[tuple[int, list[_Widget]]]:
     """Each row's height and widgets."""
-    of = figures.Figures(settings)
-    graph, number = _Charts(settings).graph, _Charts(settings).number
+    of, charts = figures.Figures(settings), _Charts(settings)
     yield 2, [_text(settings)]
     yield 3, [_alarms(settings)]
-    yield (
-        4,
-        [
-            number("Executions, 7 days", of.executions(7 * DAY)),
-            number("Newest model", of.champion()),
-            number("Devices, newest day", of.devices()),
-            number("Watch", of.watch()),
-        ],
-    )
-    yield (
-        6,
-        [
-            graph("Executions a day", of.executions(DAY), view="bar"),
-            graph("Duration of steps, minutes", of.durations()),
-            graph("Cost of steps, US dollars (estimated)", of.costs(), stacked=True),
-        ],
-    )
-    yield (
-        6,
-        [
-            graph(
-                "Gate: accuracy and out-of-scope AUROC", of.quality(), bounds=of.quality_bounds()
-            ),
-            graph("Candidate against champion, accuracy", of.champion()),
-            graph("Gate: calibration and agreement", of.parity(), bounds=of.parity_bounds()),
-        ],
-    )
-    yield (
-        6,
-        [
-            graph("Utterances and out-of-scope rate", of.utterances()),
-            graph("Requests without an answer, percent", of.errors(), bounds=of.error_bounds()),
-            graph("Latency on devices, milliseconds", of.latency()),
-        ],
-    )
-    yield (
-        6,
-        [
-            graph("Drift: figures over their threshold", of.drift(), bounds=of.drift_bounds()),
-            graph("Devices with an old version", of.skew(), bounds=of.skew_bounds()),
-            _log(settings, 8, "Versions on devices", _versions(settings)),
-        ],
-    )
-    yield 6, [_log(settings, COLUMNS, "Newest errors in jobs", _errors(settings))]
+    yield 3, _now(of, charts)
+    yield 6, _executions(of, charts)
+    yield 6, _model(of, charts)
+    yield 6, _devices(of, charts)
+    yield 6, [*_fleet(of, charts), _log(settings, 8, "Versions on devices", _versions(settings))]
+    yield 4, [_log(settings, COLUMNS, "Newest errors in jobs", _errors(settings))]
+
+
+def _now(of: figures.Figures, charts: _Charts) -> list[_Widget]:
+    return [
+        charts.number("Executions, 7 days", of.started(7 * DAY)),
+        charts.number("Newest model", of.newest()),
+        charts.number("Devices, newest day", of.devices()),
+        charts.number("Watch", of.watch()),
+    ]
+
+
+def _executions(of: figures.Figures, charts: _Charts) -> list[_Widget]:
+    return [
+        charts.graph("Executions a day", of.executions(DAY)),
+        charts.graph("Duration of steps, minutes", of.durations()),
+        charts.graph("Cost of steps, US dollars (estimated)", of.costs(), stacked=True),
+    ]
+
+
+def _model(of: figures.Figures, charts: _Charts) -> list[_Widget]:
+    quality, parity = of.quality_bounds(), of.parity_bounds()
+    return [
+        charts.graph("Gate: accuracy and out-of-scope AUROC", of.quality(), bounds=quality),
+        charts.graph("Candidate against champion, accuracy", of.champion()),
+        charts.graph("Gate: calibration and agreement", of.parity(), bounds=parity),
+    ]
+
+
+def _devices(of: figures.Figures, charts: _Charts) -> list[_Widget]:
+    return [
+        charts.graph("Utterances and out-of-scope rate", of.utterances()),
+        charts.graph("Requests without an answer, percent", of.errors(), bounds=of.error_bounds()),
+        charts.graph("Latency on devices, milliseconds", of.latency()),
+    ]
+
+
+def _fleet(of: figures.Figures, charts: _Charts) -> list[_Widget]:
+    return [
+        charts.graph("Drift: figures over their threshold", of.drift(), bounds=of.drift_bounds()),
+        charts.graph("Devices with an old version", of.skew(), bounds=of.skew_bounds()),
+    ]
 
 
 class _Charts:
@@ -132,11 +134,10 @@ class _Charts:
         title: str,
         lines: Sequence[Line],
         *,
-        view: str = "timeSeries",
         stacked: bool = False,
         bounds: Sequence[tuple[str, float]] = (),
     ) -> _Widget:
-        properties = self._properties(title, lines, view) | {"stacked": stacked}
+        properties = self._properties(title, lines, "timeSeries") | {"stacked": stacked}
         if bounds:
             properties["annotations"] = {
                 "horizontal": [{"label": label, "value": value} for label, value in bounds]
@@ -196,7 +197,7 @@ def _versions(settings: Settings) -> list[str]:
     """What the newest drift check counted of each version."""
     return [
         f'filter environment = "{settings.environment}" and event = "fleet"',
-        "stats latest(devices) as devices_, latest(utterances) as utterances_, "
+        "stats latest(devices) as on_devices, latest(utterances) as counted, "
         "latest(p95_milliseconds) as p95_ms, latest(@timestamp) as seen by version",
         "sort seen desc",
         "limit 10",

@@ -44,10 +44,15 @@ class Figures:
     # The pipeline -------------------------------------------------------------------------
 
     def executions(self, period: int) -> list[Line]:
-        """How many started and how they ended, per period."""
+        """How executions ended, per period."""
         named = ("PipelineName", self._settings.pipeline_name)
-        ends = (("Succeeded", GREEN), ("Failed", RED), ("Stopped", GREY), ("Started", BLUE))
+        ends = (("Succeeded", GREEN), ("Failed", RED), ("Stopped", GREY))
         return [self._executions(end, named, color, period) for end, color in ends]
+
+    def started(self, period: int) -> list[Line]:
+        """How many began, and how they ended."""
+        named = ("PipelineName", self._settings.pipeline_name)
+        return [self._executions("Started", named, BLUE, period), *self.executions(period)]
 
     def _executions(self, end: str, named: tuple[str, str], color: str, period: int) -> Line:
         options = {"label": end.lower(), "stat": "Sum", "period": period, "color": color}
@@ -55,12 +60,12 @@ class Figures:
 
     def durations(self) -> list[Line]:
         """Minutes of each step, the wait for its machine included."""
-        return [self._of_step(step, title, f"{{}} / {60_000:g}") for step, title in STEPS.items()]
+        return [self._of_step(step, title, "{} / 60000") for step, title in STEPS.items()]
 
     def costs(self) -> list[Line]:
         """Minutes of each step times the price of the machine that it has by default."""
         return [
-            self._of_step(step, title, f"{{}} / {3_600_000:g} * {self._hourly(step):.4f}")
+            self._of_step(step, title, f"{{}} / 3600000 * {self._hourly(step):.4f}")
             for step, title in STEPS.items()
         ]
 
@@ -92,6 +97,9 @@ class Figures:
             self._own("ChampionAccuracy", "champion", GREY),
         ]
 
+    def newest(self) -> list[Line]:
+        return [*self.champion(), *self.quality()[1:], *self.parity()[:1]]
+
     def quality(self) -> list[Line]:
         return [
             self._own("Accuracy", "accuracy", BLUE),
@@ -111,8 +119,11 @@ class Figures:
         return self._bounds("MaxCalibrationError", "MinAgreement")
 
     def _bounds(self, *names: str) -> list[tuple[str, float]]:
-        """The gates' bounds, as an execution has them that sets none."""
-        return [(name, float(self._defaults[name])) for name in names]
+        """The gates' bounds, as an execution has them that sets none; equal ones are one line."""
+        named: dict[float, list[str]] = {}
+        for name in names:
+            named.setdefault(float(self._defaults[name]), []).append(name)
+        return [(", ".join(found), value) for value, found in named.items()]
 
     # The devices --------------------------------------------------------------------------
 

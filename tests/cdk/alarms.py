@@ -2,18 +2,18 @@
 
 Follows "Configuring how CloudWatch alarms treat missing data" of the CloudWatch user guide: the
 newest real datapoints of the evaluation range decide where there are enough of them; else what is
-missing counts as the alarm says. Metric math is evaluated for what our alarms use of it. What it
-does not know raises instead of being guessed.
+missing counts as the alarm says. What it does not know raises instead of being guessed.
 
 Leaves out: percentiles, anomaly detection, composite alarms.
 """
 
 from __future__ import annotations
 
-import ast
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
+
+from cdk.drawing.metric_math import compute
 
 State = Literal["OK", "ALARM", "INSUFFICIENT_DATA"]
 Series = Sequence[Sequence[float]]
@@ -32,14 +32,6 @@ _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "GreaterThanThreshold": operator.gt,
     "LessThanThreshold": operator.lt,
     "LessThanOrEqualToThreshold": operator.le,
-}
-_OPERATORS: Mapping[type, Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.GtE: operator.ge,
-    ast.Gt: operator.gt,
 }
 
 
@@ -103,33 +95,7 @@ def _values(alarm: Mapping[str, Any], data: Mapping[str, Series]) -> list[float 
         if "MetricStat" in one:
             stat = one["MetricStat"]
             named[one["Id"]] = reduced(stat["Metric"]["MetricName"], stat["Stat"])
-    tree = ast.parse(shown["Expression"], mode="eval").body
     return [
-        _math(tree, {key: series[period] for key, series in named.items()})
+        compute(shown["Expression"], {key: series[period] for key, series in named.items()})
         for period in range(periods)
     ]
-
-
-def _math(node: ast.expr, values: Mapping[str, float | None]) -> float | None:
-    match node:
-        case ast.Constant(value=int() | float() as value):
-            return float(value)
-        case ast.Name(id=name):
-            return values[name]
-        case ast.BinOp(left=left, op=op, right=right):
-            return _both(_math(left, values), _math(right, values), _OPERATORS[type(op)])
-        case ast.Compare(left=left, ops=[op], comparators=[right]):
-            return _both(_math(left, values), _math(right, values), _OPERATORS[type(op)])
-        case ast.Call(func=ast.Name(id="FILL"), args=[metric, filling]):
-            found = _math(metric, values)
-            return _math(filling, values) if found is None else found
-        case ast.Call(func=ast.Name(id="IF"), args=[condition, then, otherwise]):
-            return _math(then if _math(condition, values) else otherwise, values)
-        case _:
-            raise ValueError(f"{ast.unparse(node)} is not known")
-
-
-def _both(
-    left: float | None, right: float | None, compute: Callable[[Any, Any], Any]
-) -> float | None:
-    return None if left is None or right is None else float(compute(left, right))

@@ -13,6 +13,8 @@ import pytest
 
 from steps import logs
 
+FIELDS = {"time", "level", "environment", "execution", "step", "message"}
+"""Of every line; the dashboard's queries ask for them."""
 SPEAKS = """
 import logging, sys, warnings
 from pathlib import Path
@@ -82,6 +84,7 @@ def test_in_an_account_every_line_is_json_with_its_execution(
     assert (code, err) == (0, "")
     assert {one["execution"] for one in found} == {"abc123def456"}
     assert {one["environment"] for one in found} == {"dev"}
+    assert all(set(one) >= FIELDS for one in found)
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", one["time"])
                for one in found)  # fmt: skip
     said = [one["message"] for one in found]

@@ -48,7 +48,7 @@ def handler(_event: Mapping[str, Any], _context: object) -> dict[str, list[str]]
     config = Config.of(os.environ)
     sagemaker, now = _client("sagemaker"), datetime.now(UTC)
     stuck = [
-        arn for pipeline in config.pipelines for arn in _stuck(pipeline, sagemaker, config, now)
+        arn for pipeline in config.pipelines for arn in find_stuck(pipeline, sagemaker, config, now)
     ]
     _client("cloudwatch").put_metric_data(
         Namespace=config.namespace,
@@ -58,7 +58,8 @@ def handler(_event: Mapping[str, Any], _context: object) -> dict[str, list[str]]
     return {"stuck": stuck}
 
 
-def _stuck(pipeline: str, sagemaker: Any, config: Config, now: datetime) -> Iterator[str]:
+def find_stuck(pipeline: str, sagemaker: Any, config: Config, now: datetime) -> Iterator[str]:
+    """The ARNs of a pipeline's executions that are."""
     try:
         pages = sagemaker.get_paginator("list_pipeline_executions").paginate(
             PipelineName=pipeline,
