@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -211,7 +212,7 @@ def count(reference: Reference, windows: Sequence[Window]) -> Cell:
     return cell
 
 
-def encode(window: Window) -> dict[str, object]:
+def encode(window: Window) -> dict[str, Any]:
     """The window as a device sends it."""
     histograms = window.histograms or {}
     tokens = sum(

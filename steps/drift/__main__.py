@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from datetime import UTC, datetime
 
+from steps import logs
 from steps.contract import ProcessingPaths, StepError, run_step
 
 
@@ -69,6 +70,8 @@ def main() -> None:
         flush=True,
     )
     print(f"drift: {drift['message']}", flush=True)
+    for version in drift["fleet"]["versions"]:
+        logs.event("fleet", **version)  # the dashboard's table of versions
     if told:
         print(f"drift: {told} events put", flush=True)
 

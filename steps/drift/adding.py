@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steps.drift.config import DriftConfig
+from steps.drift.fleet import Fleet
 from steps.drift.quarantine import Quarantine
 from steps.drift.references import BINNED, Reference, References, UnusableError
 from steps.drift.sources import Item
@@ -97,6 +98,8 @@ class Added:
     """Why a component version is compared with nothing."""
     uncompared: Counter[str] = field(default_factory=Counter)
     """Its windows."""
+    fleet: Fleet = field(default_factory=Fleet)
+    """Which versions the devices run."""
     read: int = 0
     duplicates: int = 0
     outside: int = 0
@@ -108,7 +111,8 @@ def add_windows(
 ) -> Added:
     """Read, check and add up ``items``, one at a time."""
     added, seen = Added(), set[bytes]()
-    starts = set(config.complete_periods())
+    periods = config.complete_periods()
+    starts, newest = set(periods), periods[-1]
     for item in items:
         added.read += 1
         try:
@@ -121,6 +125,7 @@ def add_windows(
             start = config.period_of(window.ended)
             if start in starts:
                 _add(added, window, start, references)
+                added.fleet.note(window, is_newest=start == newest)
             else:
                 added.outside += 1
             seen.add(mark)  # one that was refused may still come whole

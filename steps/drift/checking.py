@@ -39,6 +39,8 @@ class Found:
     threshold: float | None = None
     effective_utterances: int = 0
     design_effect: float = 1.0
+    named_share: float = 1.0
+    """Of the answers that could be counted by name: what the bins hold is told in full."""
     labels: tuple[str, ...] = ()
     reference: tuple[float, ...] = ()
     """Shares."""
@@ -130,12 +132,13 @@ def _check(figure: Figure, rows: Floats, alpha: float) -> Found:
     if len(figure.groups) < 2 or counted.total < 1:
         return Found(figure.name, NOT_ENOUGH, "not enough to tell shares apart")
     size = Size.of(counted)
-    if size.effective < LEAST_EFFECTIVE:
+    effect = _rounded(distance.design_effect(counted))
+    if size.utterances < LEAST_EFFECTIVE:
         message = (
-            f"not enough utterances: as devices differ, {size.utterances:,} count as "
-            f"{size.effective:,} independent ones, of {LEAST_EFFECTIVE}"
+            f"not enough utterances: as devices differ, {counted.total:,.0f} count as "
+            f"{size.utterances:,} independent ones, of {LEAST_EFFECTIVE}"
         )
-        return Found(figure.name, NOT_ENOUGH, message, design_effect=_rounded(size.design_effect))
+        return Found(figure.name, NOT_ENOUGH, message, design_effect=effect)
     counts = completed(counted, shares)
     now = counts / counts.sum()
     statistic = float(distance.between(shares, now))
@@ -147,8 +150,9 @@ def _check(figure: Figure, rows: Floats, alpha: float) -> Found:
         _largest(figure, shares, now) if over else "within its threshold",
         _rounded(statistic),
         _rounded(bound),
-        size.effective,
-        _rounded(size.design_effect),
+        size.utterances,
+        effect,
+        _rounded(counted.named_share),
         figure.labels,
         tuple(_rounded(share) for share in figure.reference / figure.utterances),
         tuple(_rounded(share) for share in now),

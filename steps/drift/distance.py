@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -34,9 +33,7 @@ PRIOR = 0.5
 BEYOND = 16
 """Draws beyond the threshold: its own error is then a quarter of alpha."""
 AT_ONCE = 4096
-GRID = 0.1
-"""Sizes are rounded down to steps of this ratio, so that thresholds are drawn once for many
-samples; a smaller sample has the larger threshold."""
+UTTERANCE_STEP, DEVICE_STEP = 1.1, 1.25
 MORE_THAN_ONE = 0.05
 """The probability with which a quarter has more than one false alarm."""
 
@@ -91,31 +88,28 @@ def effective_devices(sample: Sample) -> float:
 
 @dataclass(frozen=True)
 class Size:
-    """What a threshold depends on besides the reference, in steps of ``GRID``.
+    """What a threshold depends on besides the reference, in steps.
 
-    Rounded to the side that gives the larger threshold, so that one is drawn for many samples.
+    Rounded down, which gives the larger threshold, so that one is drawn for many samples.
     """
 
     utterances: int
-    design_effect: float
+    """Independent ones that say as much as the sample."""
     devices: int
+    """Of one size, that say as much about how much devices differ."""
 
     @classmethod
     def of(cls, sample: Sample) -> Size:
         return cls(
-            int(_step(sample.total, math.floor)),
-            _step(design_effect(sample), math.ceil),
-            int(_step(effective_devices(sample), math.floor)),
+            _step(sample.total / design_effect(sample), UTTERANCE_STEP),
+            _step(effective_devices(sample), DEVICE_STEP),
         )
 
-    @property
-    def effective(self) -> int:
-        """Independent utterances that say as much."""
-        return int(self.utterances / self.design_effect)
 
-
-def _step(value: float, rounded: Callable[[float], int]) -> float:
-    return (1 + GRID) ** rounded(round(math.log(value) / math.log(1 + GRID), 9))
+def _step(value: float, ratio: float) -> int:
+    if value < 1:
+        return 0
+    return int(ratio ** math.floor(round(math.log(value) / math.log(ratio), 9)))
 
 
 @lru_cache(maxsize=4096)
@@ -138,7 +132,7 @@ def threshold(reference: tuple[int, ...], size: Size, alpha: float) -> float:
     for start in range(0, wanted, AT_ONCE):
         many = min(AT_ONCE, wanted - start)
         truth = generator.dirichlet(counts + PRIOR, size=many)
-        effects = size.design_effect * freedom / generator.chisquare(freedom, size=many)
-        sizes = np.maximum(size.utterances / np.maximum(effects, 1.0), 1.0).astype(np.int64)
+        known = generator.chisquare(freedom, size=many) / freedom
+        sizes = np.maximum(size.utterances * known, 1.0).astype(np.int64)
         found.append(between(shares, generator.multinomial(sizes, truth) / sizes[:, None]))
     return float(np.quantile(np.concatenate(found), 1 - alpha, method="higher"))

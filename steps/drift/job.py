@@ -79,6 +79,7 @@ def summarize(added: Added, quarantine: Quarantine, config: DriftConfig) -> dict
             "quarantine": dict(quarantine.reasons.most_common()),
         },
         "versions": versions,
+        "fleet": added.fleet.summary({version for version, _ in added.cells}),
     }
 
 

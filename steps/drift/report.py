@@ -37,7 +37,7 @@ ADVICE = {
         "Then collect and label utterances of now, and train on them (retraining on a drift event "
         "takes the newest dataset, and makes the model better only if that holds what is new)."
     ),
-    NO_DRIFT: "Nothing. The counts cannot show everything: see what they miss below.",
+    NO_DRIFT: "There is nothing to do. What counts cannot show is said below.",
     NOT_ENOUGH: (
         "Wait for more, or check a longer period (--period-hours 168): what is there says nothing "
         "either way."
@@ -63,14 +63,19 @@ def render(drift: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "breakable": breakable}
+    environment.filters |= {"percent": percent, "breakable": breakable, "time": time}
     return environment.get_template("drift.html").render(
         drift=drift,
         versions=[_version(version) for version in drift["versions"]],
         titles=TITLES,
         signs=SIGNS,
-        advice=[text for status, text in ADVICE.items() if status in _statuses(drift)],
+        advice=[item for item in ADVICE.items() if item[0] in _statuses(drift)],
     )
+
+
+def time(text: str) -> str:
+    """``2026-11-23T00:00:00Z`` as a person writes it."""
+    return f"{text[:10]} {text[11:16]} UTC"
 
 
 def _statuses(drift: dict[str, Any]) -> set[str]:

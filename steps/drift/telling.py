@@ -1,4 +1,4 @@
-"""Tells the account: two metrics of every check, and an event for each version that drifts.
+"""Tells the account: four metrics of every check, and an event for each version that drifts.
 
 The event is what retraining listens to; its detail names the environment and the pipeline, so that
 another environment in the same account is not started. What it leaves out: whether to retrain.
@@ -57,11 +57,14 @@ class Teller:
             client("cloudwatch").put_metric_data(
                 Namespace=self.metric_namespace,
                 MetricData=[
-                    {"MetricName": name, "Value": float(drift[key]), "Unit": "Count"}
-                    for name, key in (
-                        ("DriftFigures", "figures_over"),
-                        ("DriftUtterances", "utterances"),
+                    {"MetricName": name, "Value": float(value), "Unit": unit}
+                    for name, value, unit in (
+                        ("DriftFigures", drift["figures_over"], "Count"),
+                        ("DriftUtterances", drift["utterances"], "Count"),
+                        ("DevicesBehind", drift["fleet"]["behind"], "Count"),
+                        ("LatencyP95", drift["fleet"]["p95_milliseconds"], "Milliseconds"),
                     )
+                    if value is not None
                 ],
             )
         events = [self._event(drift, one) for one in drift["versions"] if one["status"] == DRIFT]

@@ -35,32 +35,31 @@ def test_a_threshold_is_exceeded_as_often_as_it_says(size: int, utterances: int)
     """Over references and samples of the same shares, both drawn anew: both err."""
     generator, alpha = np.random.default_rng(5), 0.05
     shares = generator.dirichlet(np.full(8, 3.0))
-    over, tries = 0, 800
+    over, tries = 0, 400
     for _ in range(tries):
         reference = generator.multinomial(utterances, shares)
-        bound = distance.threshold(tuple(reference.tolist()), Size(size, 1.0, 10**6), alpha)
+        bound = distance.threshold(tuple(reference.tolist()), Size(size, 10**6), alpha)
         now = generator.multinomial(size, shares) / size
         over += distance.between(distance.smoothed(reference), now) > bound
-    # three standard errors of 800 tries at 5 %
+    # three standard errors of 400 tries at 5 %
     assert over / tries == pytest.approx(alpha, abs=3 * math.sqrt(alpha * (1 - alpha) / tries))
 
 
 def test_what_no_utterance_of_the_reference_did_may_still_be_done() -> None:
     """One of 500 with an unknown token is no drift from none of 263; one of ten is."""
-    bound = distance.threshold((263, 0), Size(500, 1.0, 100), 0.001)
+    bound = distance.threshold((263, 0), Size(500, 10**6), 0.001)
     shares = distance.smoothed(np.array([263, 0]))
     assert distance.between(shares, np.array([499, 1]) / 500) < bound
     assert distance.between(shares, np.array([450, 50]) / 500) > bound
 
 
-def test_a_threshold_shrinks_with_either_sample_and_grows_as_devices_differ() -> None:
-    def bound(reference: int, size: int, effect: float = 1.0, devices: int = 100) -> float:
+def test_a_threshold_shrinks_with_either_sample_and_with_more_devices() -> None:
+    def bound(reference: int, size: int, devices: int = 100) -> float:
         counts = (np.array([4, 3, 2, 1]) * reference // 10).tolist()
-        return distance.threshold(tuple(counts), Size(size, effect, devices), 0.001)
+        return distance.threshold(tuple(counts), Size(size, devices), 0.001)
 
     assert bound(200, 500) > bound(2000, 500) > bound(20000, 5000)
-    assert bound(2000, 500, effect=4.0) > bound(2000, 500)
-    assert bound(2000, 5000, effect=4.0, devices=5) > bound(2000, 5000, effect=4.0)
+    assert bound(2000, 500, devices=5) > bound(2000, 500, devices=20) > bound(2000, 500)
     assert bound(2000, 500) == bound(2000, 500)
 
 
@@ -75,17 +74,15 @@ def test_devices_that_ask_for_one_thing_each_count_as_one_utterance_each() -> No
     generator = np.random.default_rng(2)
     counts = 40 * generator.multinomial(1, [0.5, 0.3, 0.2], size=300)
     assert distance.design_effect(sample(counts)) == pytest.approx(40, rel=0.1)
-    size = Size.of(sample(counts))
-    assert size.effective == pytest.approx(300, rel=0.15)
+    assert Size.of(sample(counts)).utterances == pytest.approx(300, rel=0.15)
 
 
 def test_a_size_is_rounded_to_the_side_of_the_larger_threshold() -> None:
     counts = np.random.default_rng(4).multinomial(37, [0.6, 0.4], size=83)
     one = sample(counts)
-    size = Size.of(one)
-    assert one.total / 1.11 < size.utterances <= one.total
-    assert size.design_effect >= distance.design_effect(one)
-    assert size.devices <= distance.effective_devices(one)
+    size, exact = Size.of(one), one.total / distance.design_effect(one)
+    assert exact / 1.11 < size.utterances <= exact
+    assert distance.effective_devices(one) / 1.26 < size.devices <= 83
 
 
 def test_one_device_counts_three_times_the_median_at_most() -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from benchmarks.devices import Fleet, Outcomes, Shift
+from pipeline.monitoring import METRICS
 from steps.contract import StepError
 from steps.drift.__main__ import main, parse
 from steps.drift.job import check_drift
@@ -256,8 +257,8 @@ def test_the_account_is_told_of_drift(
         metric["MetricName"]: metric
         for metric in boto3.client("cloudwatch").list_metrics(Namespace="slm-edge/dev")["Metrics"]
     }
-    assert set(metrics) == {"DriftFigures", "DriftUtterances"}
-    assert [metric.get("Dimensions", []) for metric in metrics.values()] == [[], []]
+    assert set(metrics) == {name for name, by in METRICS.items() if by == "CheckDrift"}
+    assert all(metric.get("Dimensions", []) == [] for metric in metrics.values())
 
 
 def test_without_drift_there_are_metrics_and_no_event(

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from benchmarks.devices import Fleet, Outcomes, encode
+from benchmarks.devices import Fleet, encode, read_outcomes
 from edge.telemetry.window import Origin, Window
 from edge.telemetry.window import encode as encode_on_the_device
 from steps.drift.windows import MOST_BYTES, RefusedError, read_window
@@ -15,11 +19,13 @@ from tests.steps.drift.conftest import NOON, UNTIL
 PATH = "device-00001/2026/11/23/x.json"
 
 
+GOOD = encode(Fleet(read_outcomes(), 1, 60, np.random.default_rng(3)).windows(NOON)[0])
+
+
 @pytest.fixture
-def value(outcomes: dict[str, Outcomes]) -> dict[str, Any]:
+def value() -> dict[str, Any]:
     """A good window."""
-    windows = Fleet(outcomes, 1, 60, np.random.default_rng(3)).windows(NOON)
-    return json.loads(json.dumps(encode(windows[0])))
+    return json.loads(json.dumps(GOOD))
 
 
 def read(value: Any, path: str = PATH) -> Any:
@@ -140,3 +146,20 @@ def test_a_clock_that_was_never_set_gives_way_to_the_day_of_arrival(value: dict[
 
 def test_a_clock_that_is_some_hours_ahead_is_no_future(value: dict[str, Any]) -> None:
     assert read({**value, "ended": "2026-11-25T03:59:59Z"}).ended > UNTIL
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=8,
+)
+
+
+@given(data=st.data())
+def test_nothing_that_arrives_ends_the_check(data: st.DataObject) -> None:
+    """Any part of a good window replaced by anything: it is read, or refused with a phrase."""
+    window = copy.deepcopy(GOOD)
+    place = window if data.draw(st.booleans()) else window["counts"]
+    place[data.draw(st.sampled_from(sorted(place)))] = data.draw(JSON)
+    with contextlib.suppress(RefusedError):
+        assert read(window).utterances >= 0
