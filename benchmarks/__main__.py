@@ -16,6 +16,7 @@ QUICK = (
     ("prediction",),
     ("prepare", "--rows", "100000"),
     ("training",),
+    ("drift", "calm", "--periods", "20"),
 )
 
 
