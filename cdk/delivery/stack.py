@@ -47,7 +47,7 @@ class DeliveryStack(Stack):
         names = Names(settings, foundation.key.key_arn)
         boundary = iam.ManagedPolicy(
             self,
-            "Boundary",
+            "DeliveryBoundary",
             managed_policy_name=f"{settings.delivery_pipeline}-boundary",
             description="The most that a role of the delivery can do",
             statements=permissions.of_boundary(names, targets),
