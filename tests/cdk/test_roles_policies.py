@@ -16,7 +16,15 @@ from cdk.foundation.stack import FoundationStack
 from cdk.roles.stack import RolesStack
 from cdk.roles.wildcards import WILDCARDS
 from pipeline.settings import ROLE_KINDS, Settings
-from tests.cdk.policies import Call, Statement, effect_of, is_allowed, listed, statements_in
+from tests.cdk.policies import (
+    Call,
+    Statement,
+    effect_of,
+    is_allowed,
+    listed,
+    resolve,
+    statements_in,
+)
 from tests.cdk.synthesized import Synthesized
 
 ACCOUNT = "111111111111"
@@ -173,13 +181,15 @@ def test_the_boundary_holds_back_what_a_widened_policy_would_allow(dev):
 
 
 def test_the_boundary_cuts_nothing_that_a_role_needs(everything):
-    """Of every stack's roles: Studio's and the function's are not this stack's."""
-    roles = [one["Properties"]["RoleName"] for one in everything.resources(ROLE).values()]
-    assert len(roles) == 11
+    """Of every stack's roles, each with the boundary that it has: promotion's have their own."""
+    roles = [one["Properties"] for one in everything.resources(ROLE).values()]
+    assert len(roles) == 16
     for role in roles:
-        for statement in everything.statements_of(role):
+        arn = resolve(role["PermissionsBoundary"], everything.names)
+        boundary = everything.managed_policy(arn.rpartition("/")[2])
+        for statement in everything.statements_of(role["RoleName"]):
             for call in calls_allowed_by(statement):
-                assert effect_of(call, everything.boundary) == "Allow", (role, call)
+                assert effect_of(call, boundary) == "Allow", (role["RoleName"], call)
 
 
 def calls_allowed_by(statement: Statement) -> Iterator[Call]:
@@ -247,7 +257,8 @@ def test_no_template_has_an_iam_user_group_or_access_key(everything):
         for template in everything.templates.values()
         for resource in template["Resources"].values()
     }
-    assert set(everything.templates) == {"foundation", "roles", "training", "edge", "identity"}
+    parts = {"foundation", "roles", "training", "edge", "promotion", "monitoring", "identity"}
+    assert set(everything.templates) == parts
     assert not kinds & {
         "AWS::IAM::User",
         "AWS::IAM::Group",
