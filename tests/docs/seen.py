@@ -23,6 +23,7 @@ SLM = {
     "import clinc150": f"{CLI}/test_commands.py::test_import_prints_what_to_type_next",
     "import banking77": f"{CLI}/test_commands.py::test_import_prints_what_to_type_next",
     "costs": f"{CLI}/test_cloud_costs.py::test_the_parts_the_sum_and_the_budget_are_shown",
+    "drift": f"{CLI}/test_drift.py::test_in_the_account_the_deployed_pipeline_is_started_and_read",
     "check": f"{CLI}/test_cloud_check.py::test_an_account_that_is_ready_says_what_to_do_next",
     "upload": f"{ACCOUNT}::test_a_dataset_is_imported_and_uploaded_with_its_manifest_last",
     "start": f"{CLI}/test_cloud_start.py::test_an_execution_is_started_with_the_parameters_given",
