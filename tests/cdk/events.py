@@ -1,7 +1,8 @@
 """Events as AWS and the drift check send them, and whether a rule's pattern is about one.
 
 Sources: "Events sent from SageMaker AI" and "Amazon S3 object created" in the EventBridge
-reference; the drift event is steps/drift's.
+reference, "Automating Step Functions event delivery" in the Step Functions developer guide; the
+drift event is steps/drift's.
 """
 
 from __future__ import annotations
@@ -80,6 +81,20 @@ def judged(status: str, group: str = "slm-edge-dev-intents") -> dict[str, Any]:
         "ModelApprovalStatus": status,
     }
     return _event("aws.sagemaker", "SageMaker Model Package State Change", detail)
+
+
+def machine_ended(status: str, machine: str = "slm-edge-dev-promotion") -> dict[str, Any]:
+    """What Step Functions tells of an execution whose status changed."""
+    states = f"arn:aws:states:{REGION}:{ACCOUNT}"
+    detail = {
+        "executionArn": f"{states}:execution:{machine}:slm-edge-dev-intents-3",
+        "stateMachineArn": f"{states}:stateMachine:{machine}",
+        "name": "slm-edge-dev-intents-3",
+        "status": status,
+        "error": "rolled-back",
+        "cause": "the canary left too many requests without an answer",
+    }
+    return _event("aws.states", "Step Functions Execution Status Change", detail)
 
 
 def drifted(source: str = "slm-edge", kind: str = "Model Drift Detected", **detail: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.cdk.conftest import Synthesizer
-from tests.cdk.events import RAW, created, drifted, ended, fits, judged, step_ended
+from tests.cdk.events import RAW, created, drifted, ended, fits, judged, machine_ended, step_ended
 from tests.cdk.policies import listed, resolve
 from tests.cdk.synthesized import Synthesized
 
@@ -43,6 +43,11 @@ EVENTS: dict[str, tuple[dict[str, Any], str | None]] = {
     "a model is approved": (judged("Approved"), "slm-edge-dev-approved"),
     "a model is rejected": (judged("Rejected"), None),
     "a model waits": (judged("PendingManualApproval"), None),
+    "a promotion failed": (machine_ended("FAILED"), "slm-edge-dev-promotion-stopped"),
+    "a promotion took too long": (machine_ended("TIMED_OUT"), "slm-edge-dev-promotion-stopped"),
+    "a promotion went well": (machine_ended("SUCCEEDED"), None),
+    "a promotion began": (machine_ended("RUNNING"), None),
+    "another machine failed": (machine_ended("FAILED", "somebody-elses"), None),
     "another group's is approved": (judged("Approved", "somebody-elses"), None),
     "another environment's is approved": (judged("Approved", "slm-edge-prod-intents"), None),
 }  # fmt: skip
