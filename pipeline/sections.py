@@ -192,7 +192,8 @@ class Promotion(Section):
     max_latency_ratio: float = Field(default=1.5, ge=1, le=100, strict=False)
     """The 99th percentile of the latency, of that of the version before on the same devices."""
     max_out_of_scope_change: float = Field(default=0.1, ge=0, le=1, strict=False)
-    """How far the out-of-scope rate may lie from that of the version before, up or down."""
+    """How far the out-of-scope rate may lie above that of the version before and that of the
+    version's own reference, or below both."""
 
 
 class Assignment(Section):

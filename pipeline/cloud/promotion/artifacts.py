@@ -116,6 +116,21 @@ def check_signature(account: Account, package: Package, where: str) -> None:
         )
 
 
+def out_of_scope_rate(package: Package) -> float | None:
+    """What the version rejected of its own test split, by its reference; None where it has none.
+
+    Raises:
+        RefusedError: The reference is none of this format.
+    """
+    if packages.REFERENCE not in package.beside:
+        return None
+    reference = _json(package.beside[packages.REFERENCE][0])
+    utterances, rejected = (reference.get(key) for key in ("utterances", "out_of_scope"))
+    if not (type(utterances) is int and type(rejected) is int and 0 <= rejected <= utterances):
+        raise RefusedError(f"{packages.REFERENCE} of the package has no counts: package it again.")
+    return rejected / utterances if utterances else None
+
+
 def check_model(account: Account, version: Version) -> str:
     """Read the whole model and compare it with the registry's hash; returns the hash.
 

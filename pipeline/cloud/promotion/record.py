@@ -47,6 +47,7 @@ class Record:
         package_url: Where the package lies in the source.
         package_sha256: Of its ``package.json``, which names the hash of everything else.
         model_sha256: Of ``model.tar.gz``.
+        expected_out_of_scope: The out-of-scope rate of its reference; None where it has none.
         registered: Its ARN in the target's registry, where that is another one.
         before: What canary and fleet had when it began, to go back to.
         deployments: Of canary and fleet, once they were made.
@@ -70,6 +71,7 @@ class Record:
     package_url: str = ""
     package_sha256: str = ""
     model_sha256: str = ""
+    expected_out_of_scope: float | None = None
     registered: str = ""
     before: Mapping[str, str] = field(default_factory=dict[str, str])
     deployments: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -71,6 +71,7 @@ def verify(place: Place, record: Record) -> Step:
         artifacts.check_signature(place.source, package, found.url)
         if problem := copying.conflict(place.target, package):
             raise RefusedError(problem)
+        expected = artifacts.out_of_scope_rate(package)
     before = _groups(place.target, package.version)
     words = f"package, signature and model of {package.version} are as recorded"
     verified = record.to(
@@ -81,6 +82,7 @@ def verify(place: Place, record: Record) -> Step:
         package_url=found.url,
         package_sha256=found.sha256,
         model_sha256=artifacts.check_model(place.source, version),
+        expected_out_of_scope=expected,
         before=before,
     )
     return Step(verified, words)
@@ -146,7 +148,13 @@ def watch(place: Place, record: Record) -> Step:
     new = windows.read(place.target, things, record.component, began, at)
     record = replace(record, watched={**record.watched, "now": new.to_json()})
     over = _over(place, record, settings.promotion.watch_minutes)
-    verdict = judge(new, _counts(record.watched, "before"), _limits(place.target), over=over)
+    verdict = judge(
+        new,
+        _counts(record.watched, "before"),
+        _limits(place.target),
+        over=over,
+        expected=record.expected_out_of_scope,
+    )
     if verdict.kind == "wait":
         pace = _pace(LATER, settings.promotion.watch_minutes)
         return Step(record, verdict.words, pace)

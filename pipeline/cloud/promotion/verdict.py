@@ -3,8 +3,10 @@
 A version that devices gave up, or that fails requests, is stopped as soon as that is seen. The
 latency and the out-of-scope rate are compared with those of the version before on the same devices,
 once enough utterances were told; where there is no version before, or it told too little, that is
-said and not held against the new one. When the time is over and too little was told, nobody knows
-whether the version is good: that is said, and it goes no further.
+said and not held against the new one. A version that was trained because the one before rejected
+too much is meant to reject less: its rate may lie anywhere between that of the version before and
+what it rejected of its own test split, its reference. When the time is over and too little was
+told, nobody knows whether the version is good: that is said, and it goes no further.
 """
 
 from __future__ import annotations
@@ -34,12 +36,20 @@ class Verdict:
     words: str
 
 
-def judge(new: Counts, before: Counts | None, limits: Limits, *, over: bool) -> Verdict:
+def judge(
+    new: Counts,
+    before: Counts | None,
+    limits: Limits,
+    *,
+    over: bool,
+    expected: float | None = None,
+) -> Verdict:
     """Judge a version by what was counted with it.
 
     Args:
         before: Of the version before; None where there was none.
         over: Whether the time to watch is over.
+        expected: The out-of-scope rate of the version's reference; None where it has none.
     """
     if new.gave_up:
         return Verdict("bad", f"{new.gave_up} devices gave it up after their own trial")
@@ -59,13 +69,15 @@ def judge(new: Counts, before: Counts | None, limits: Limits, *, over: bool) -> 
             f"not enough telemetry: {new.told} of {limits.min_utterances} utterances "
             f"({_sample(new)})",
         )
-    compared = list(_compare(new, before, limits))
+    compared = list(_compare(new, before, limits, expected))
     if worse := [words for words, good in compared if not good]:
         return Verdict("bad", f"{' and '.join(worse)} ({_sample(new)})")
     return Verdict("good", ", ".join([_sample(new), *(words for words, _ in compared)]))
 
 
-def _compare(new: Counts, before: Counts | None, limits: Limits) -> Iterator[tuple[str, bool]]:
+def _compare(
+    new: Counts, before: Counts | None, limits: Limits, expected: float | None
+) -> Iterator[tuple[str, bool]]:
     """Each comparison in words, and whether it is good."""
     yield f"error rate {new.error_rate or 0.0:.2%}", True  # judged before
     if before is None or not before.told or before.told < limits.min_utterances:
@@ -77,10 +89,13 @@ def _compare(new: Counts, before: Counts | None, limits: Limits) -> Iterator[tup
         relation = "after" if good else f"above {limits.max_latency_ratio:g} times"
         yield f"p99 latency {new.p99:.1f} ms {relation} {before.p99:.1f} ms", good
     if new.out_of_scope_rate is not None and before.out_of_scope_rate is not None:
-        change = new.out_of_scope_rate - before.out_of_scope_rate
-        good = abs(change) <= limits.max_out_of_scope_change
+        usual = [before.out_of_scope_rate, *([] if expected is None else [expected])]
+        room = limits.max_out_of_scope_change
+        good = min(usual) - room <= new.out_of_scope_rate <= max(usual) + room
         relation = "after" if good else "too far from"
         rates = f"{new.out_of_scope_rate:.1%} {relation} {before.out_of_scope_rate:.1%}"
+        if expected is not None:
+            rates += f" and {expected:.1%} of its reference"
         yield f"out-of-scope rate {rates}", good
 
 

@@ -82,8 +82,9 @@ def register(
         made = write_package(cloud, Path(folder) / "package", component)
         summary = json.loads((made / "package.json").read_text())
         summary["recipe_sha256"] = hashlib.sha256((made / "recipe.json").read_bytes()).hexdigest()
-        (made / "reference.json").write_text('{"format": 1}')
-        summary["reference_sha256"] = hashlib.sha256(b'{"format": 1}').hexdigest()
+        reference = b'{"format": 1, "utterances": 20, "out_of_scope": 2}'
+        (made / "reference.json").write_bytes(reference)
+        summary["reference_sha256"] = hashlib.sha256(reference).hexdigest()
         (made / "package.json").write_text(json.dumps(summary))
         for file in made.iterdir():
             s3.put_object(

@@ -48,6 +48,19 @@ def test_a_version_is_judged_by_what_was_counted(
     assert (verdict.kind, words in verdict.words) == (kind, True), verdict.words
 
 
+@pytest.mark.parametrize(
+    ("outside", "kind"), [(60, "good"), (15, "good"), (14, "bad"), (180, "good"), (181, "bad")]
+)
+def test_a_version_may_reject_less_than_the_one_that_drifted_down_to_what_it_was_measured_with(
+    outside: int, kind: str
+) -> None:
+    drifted = counts(outside=150)
+    assert judge(counts(outside=60), drifted, LIMITS, over=False).kind == "bad"
+    verdict = judge(counts(outside=outside), drifted, LIMITS, over=False, expected=0.15)
+    assert verdict.kind == kind, verdict.words
+    assert "of its reference" in verdict.words
+
+
 def test_where_none_are_asked_for_none_are_needed() -> None:
     limits = Limits(0, 0.02, 1.5, 0.1)
     assert judge(Counts(), None, limits, over=False).kind == "good"
