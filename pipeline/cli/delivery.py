@@ -197,6 +197,31 @@ def promote(
     typer.echo(f"next     slm promotions --env {to} tells how it goes on from {record.state}")
 
 
+@app.command()
+def summary(
+    commit: Commit,
+    processing_image: ProcessingImage,
+    training_image: TrainingImage,
+    model_package: ModelPackage,
+    package_sha256: Sha256,
+    figures: Annotated[str, typer.Option(envvar="SLM_FIGURES", help="Of slm deliver run.")],
+    report: Annotated[str, typer.Option(envvar="SLM_REPORT", help="Of slm deliver run.")],
+) -> None:
+    """Print what the workflow that promotes to prod is to be given."""
+    from pipeline.cloud.delivery.variables import summarize
+
+    values = {
+        "commit": commit,
+        "processing_image": processing_image,
+        "training_image": training_image,
+        "model_package": model_package,
+        "package_sha256": package_sha256,
+        "figures": figures,
+        "report": report,
+    }
+    typer.echo(summarize(values), nl=False)
+
+
 _UTTERANCES = ("turn on the light in the kitchen", "what is the weather", "qwxz 17 §")
 """What a device is asked: it has to answer, whatever it answers."""
 
