@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -30,8 +30,9 @@ class Service:
         model: The compiled folder.
         folder: For the configuration and what the service says.
         limits: ``[limits]`` of the configuration.
-        runtime: The folder that holds ``edge/``.
+        runtime: The folder that holds ``edge/``, or some of them as PYTHONPATH has them.
         more: Further sections of the configuration.
+        interpreter: The command that runs a module.
     """
 
     def __init__(
@@ -39,19 +40,20 @@ class Service:
         model: Path,
         folder: Path,
         limits: Mapping[str, float] | None = None,
-        runtime: Path = REPOSITORY,
+        runtime: Path | str = REPOSITORY,
         more: str = "",
+        interpreter: Sequence[str] = (sys.executable, "-P"),
     ) -> None:
         config = folder / "config.toml"
         lines = [f"{key} = {value}" for key, value in (limits or {}).items()]
         config.write_text("\n".join(["[limits]", *lines, more, ""]))
         self._log = folder / "service.log"
-        command = [sys.executable, "-P", "-m", "edge", "serve", "--model", str(model)]
-        command += ["--config", str(config), "--listen", "127.0.0.1:0"]
+        arguments = ["-m", "edge", "serve", "--model", str(model)]
+        arguments += ["--config", str(config), "--listen", "127.0.0.1:0"]
         self.began = time.perf_counter()
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                command, cwd=folder, stderr=log, env=environment(runtime)
+                [*interpreter, *arguments], cwd=folder, stderr=log, env=environment(runtime)
             )
         self.port = self._port()
 
@@ -107,6 +109,6 @@ class Service:
             time.sleep(0.002)
 
 
-def environment(runtime: Path) -> dict[str, str]:
-    """This one, with ``runtime`` as the only folder of source code."""
+def environment(runtime: Path | str) -> dict[str, str]:
+    """This one, with other source code, whose byte code is not kept."""
     return {**os.environ, "PYTHONPATH": str(runtime), "PYTHONDONTWRITEBYTECODE": "1"}
