@@ -146,6 +146,12 @@ def print_costs(month: MonthCost, name: str, whose: str) -> None:
     for part in month.at_rest:
         table.add_row(part.name, f"{part.usd:.2f}", Text(part.how, "dim"))
     table.add_row("at rest", f"{month.resting:.2f}", "", style="bold")
+    table.add_section()
+    for part in month.monitoring:
+        table.add_row(part.name, f"{part.usd:.2f}", Text(part.how, "dim"))
+    watched = Text(f"with {month.devices} devices", "dim")
+    table.add_row("monitoring", f"{month.watching:.2f}", watched, style="bold")
+    table.add_section()
     each = f"at ${month.execution.usd:.2f}"
     count = month.executions
     table.add_row(

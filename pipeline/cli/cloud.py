@@ -210,6 +210,7 @@ def upload(
 def costs(
     env: Environment = "dev",
     executions: Annotated[int, typer.Option(min=0, help="A month.")] = 10,
+    devices: Annotated[int, typer.Option(min=0, help="That are never off.")] = 100,
     durations: Annotated[
         Durations,
         typer.Option(
@@ -230,7 +231,7 @@ def costs(
     definition = sources.own_definition(env)
     values = {p["Name"]: p.get("DefaultValue") for p in definition["Parameters"]}
     execution = estimates.execution_cost(definition, values, minutes)
-    month = estimates.month_cost(settings, execution, executions)
+    month = estimates.month_cost(settings, execution, executions, devices)
     account_showing.print_costs(month, settings.name, whose)
 
 

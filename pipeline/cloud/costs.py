@@ -14,12 +14,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.cloud.monitored import DAYS_A_MONTH, HOURS_A_MONTH, Part, monitoring_cost
 from pipeline.cloud.prices import Prices, read_prices
 from pipeline.settings import Settings
 
-_HOURS_A_MONTH = 730.0
-_DAYS_A_MONTH = 30.4
 _LAMBDA_GB = 0.125
+DEVICES = 100
+"""Of an estimate that is told of none."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,6 @@ class StepCost:
     spot: bool
     minutes: float
     usd: float | None
-
-
-@dataclass(frozen=True)
-class Part:
-    """Something that costs money: what, how much, and how that was computed."""
-
-    name: str
-    usd: float
-    how: str
 
 
 @dataclass(frozen=True)
@@ -71,9 +63,11 @@ class ExecutionCost:
 
 @dataclass(frozen=True)
 class MonthCost:
-    """A month: what is there at rest, and some executions."""
+    """A month: what is there at rest, what watches, and some executions."""
 
     at_rest: tuple[Part, ...]
+    monitoring: tuple[Part, ...]
+    devices: int
     execution: ExecutionCost
     executions: int
     budget: float
@@ -84,8 +78,12 @@ class MonthCost:
         return sum(part.usd for part in self.at_rest)
 
     @property
+    def watching(self) -> float:
+        return sum(part.usd for part in self.monitoring)
+
+    @property
     def usd(self) -> float:
-        return self.resting + self.executions * self.execution.usd
+        return self.resting + self.watching + self.executions * self.execution.usd
 
 
 def execution_cost(
@@ -142,7 +140,7 @@ def _step_cost(
         hourly = price.usd * (1 - table.assumed("spot_discount") if spot else 1.0)
         kind = "training" if training else "processing"
         volume = _count(_value(cluster.get("VolumeSizeInGB", 0), values))
-        hourly += volume * table.usd(f"{kind}_volume_gb_month") / _HOURS_A_MONTH
+        hourly += volume * table.usd(f"{kind}_volume_gb_month") / HOURS_A_MONTH
         usd = count * minutes / 60 * hourly
     title = step.get("DisplayName") or step["Name"]
     return StepCost(step["Name"], str(title), machine, count, spot, minutes, usd)
@@ -177,7 +175,6 @@ def _around(table: Prices) -> tuple[Part, ...]:
     """What an execution costs besides its machines."""
     puts, gets = table.assumed("s3_puts_an_execution"), table.assumed("s3_gets_an_execution")
     requests = table.assumed("kms_requests_an_execution")
-    logs = table.assumed("logs_gb_an_execution")
     return (
         Part(
             "requests to S3 and the key",
@@ -186,15 +183,18 @@ def _around(table: Prices) -> tuple[Part, ...]:
             + requests / 1e4 * table.usd("kms_requests_10k"),
             f"{puts:.0f} writes, {gets:.0f} reads, {requests:.0f} uses of the key, assumed",
         ),
-        Part("logs", logs * table.usd("logs_gb"), f"{logs:g} GB, assumed"),
     )
 
 
-def month_cost(settings: Settings, execution: ExecutionCost, executions: int = 10) -> MonthCost:
-    """Estimate a month of an environment with a number of executions."""
+def month_cost(
+    settings: Settings, execution: ExecutionCost, executions: int = 10, devices: int = DEVICES
+) -> MonthCost:
+    """Estimate a month of an environment with a number of executions and of devices."""
     table = read_prices()
     return MonthCost(
         at_rest=tuple(_at_rest(table)),
+        monitoring=monitoring_cost(settings, devices=devices, executions=executions),
+        devices=devices,
         execution=execution,
         executions=executions,
         budget=settings.budget.monthly_usd,
@@ -213,13 +213,6 @@ def _at_rest(table: Prices) -> Iterator[Part]:
         gigabytes = table.assumed(size)
         usd = table.usd(price)
         yield Part(name, gigabytes * usd, f"{gigabytes:g} GB, assumed, at ${usd:g} a GB")
-    metrics = int(table.assumed("pushed_metrics"))
-    beyond = max(0, metrics - table.free.metrics)
-    yield Part(
-        "metrics",
-        beyond * table.usd("metric_month"),
-        f"{metrics} of slm push; {table.free.metrics} are free",
-    )
     events = table.assumed("events_a_month")
     yield Part(
         "events",
@@ -229,7 +222,7 @@ def _at_rest(table: Prices) -> Iterator[Part]:
     beyond = max(0, 1 - table.free.action_budgets)
     yield Part(
         "budget and its action",
-        beyond * _DAYS_A_MONTH * table.usd("budget_action_day"),
+        beyond * DAYS_A_MONTH * table.usd("budget_action_day"),
         f"one; {table.free.action_budgets} with actions are free",
     )
     yield Part("roles, alarm topic, registry, pipeline", 0.0, "free; Studio's domain is, too")

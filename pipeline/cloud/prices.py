@@ -41,6 +41,10 @@ class Free(_Entry):
     """What every account gets for good."""
 
     metrics: int
+    metric_requests: int
+    alarm_metrics: int
+    dashboards: int
+    logs_gb: float
     action_budgets: int
 
 

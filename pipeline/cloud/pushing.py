@@ -213,19 +213,17 @@ def _send_figures(account: Account, run: LocalRun) -> None:
         Namespace=account.settings.metric_namespace,
         MetricData=[
             {
-                "MetricName": name,
-                "Dimensions": [{"Name": "Source", "Value": "push"}],
+                "MetricName": name,  # those of executions: another dimension is another metric
                 "Timestamp": timestamp,
                 "Value": value,
-                "Unit": unit,
             }
-            for name, value, unit in figures
+            for name, value in figures
         ],
     )
 
 
-def figures_of(figures: results.Figures) -> Iterator[tuple[str, float, str]]:
-    """The few that matter, as far as they are known: CloudWatch's name, value and unit."""
+def figures_of(figures: results.Figures) -> Iterator[tuple[str, float]]:
+    """The few that are charted of executions as well, as far as they are known."""
     row = figures.rows[0] if figures.rows else None
     measured = (
         ("Accuracy", row and row.accuracy),
@@ -234,16 +232,9 @@ def figures_of(figures: results.Figures) -> Iterator[tuple[str, float, str]]:
     )
     for name, figure in measured:
         if figure is not None:
-            yield name, figure.value, "None"
-    compiled = (
-        ("CompiledAccuracy", figures.compiled_accuracy, "None"),
-        ("CompiledAgreement", figures.agreement, "None"),
-        ("CompiledLatency", figures.milliseconds, "Milliseconds"),
-        ("CompiledSize", figures.megabytes, "Megabytes"),
-    )
-    for name, value, unit in compiled:
-        if value is not None:
-            yield name, value, unit
+            yield name, figure.value
+    if figures.agreement is not None:
+        yield "CompiledAgreement", figures.agreement
 
 
 def _register(account: Account, run: LocalRun, models: Bucket, place: str) -> dict[str, Any]:

@@ -29,10 +29,11 @@ def test_the_parts_the_sum_and_the_budget_are_shown(slm, home):
     assert "minutes assumed" in done.stdout
     assert found["key"][0] == "1.00"
     assert "13.0 min of ml.m5.xlarge, spot at 50% of the price (assumed)" in done.stdout
-    resting, ten, month = (
-        float(found[name][0]) for name in ("at rest", "10 executions", "a month")
+    resting, watching, ten, month = (
+        float(found[name][0]) for name in ("at rest", "monitoring", "10 executions", "a month")
     )
-    assert month == pytest.approx(resting + ten, abs=0.011)
+    assert month == pytest.approx(resting + watching + ten, abs=0.016)
+    assert found["monitoring"][1] == "with 100 devices"
     assert "of the budget of $10.00" in found["a month"][1]
     assert "above the budget" not in done.stdout
 
@@ -41,6 +42,13 @@ def test_a_month_above_the_budget_is_said_to_be(slm, home):
     done = slm("costs", "--home", home, "--executions", "1000")
     assert done.exit_code == 0
     assert "This is above the budget by $" in done.stdout
+
+
+def test_monitoring_is_counted_part_by_part_for_the_devices_that_there_are(slm, home):
+    found = rows(slm("costs", "--home", home, "--devices", "1000").stdout)
+    assert found["monitoring"][1] == "with 1000 devices"
+    for part in ("metrics", "alarms", "dashboard", "log lines", "windows in S3", "drift checks"):
+        assert len(found[part]) == 2, part
 
 
 def test_one_execution_is_one(slm, home):

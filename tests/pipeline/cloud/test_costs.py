@@ -37,7 +37,7 @@ def test_every_machine_that_a_parameter_offers_has_a_price():
 
 def test_every_job_of_our_definition_has_minutes_and_a_price(ours):
     jobs = [step["Name"] for step in costs.jobs(ours["Steps"])]
-    assert sorted(jobs) == sorted(read_prices().minutes)
+    assert sorted([*jobs, "CheckDrift"]) == sorted(read_prices().minutes)
     cost = costs.execution_cost(ours, defaults(ours))
     assert [step.step for step in cost.steps] == jobs
     assert all(step.usd and step.minutes for step in cost.steps)
@@ -91,7 +91,7 @@ def test_a_step_that_the_table_does_not_know_takes_the_assumed_minutes():
 def test_dev_at_rest_and_ten_executions_stay_below_ten_dollars(ours):
     month = costs.month_cost(DEV, costs.execution_cost(ours, defaults(ours)))
     assert month.executions == 10
-    assert month.usd == pytest.approx(month.resting + 10 * month.execution.usd)
+    assert month.usd == pytest.approx(month.resting + month.watching + 10 * month.execution.usd)
     assert month.usd < month.budget == 10.0
     assert max(month.at_rest, key=lambda part: part.usd).name == "key"
 
