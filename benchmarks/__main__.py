@@ -1,7 +1,8 @@
 """``make bench``: every benchmark in turn, each in a process of its own.
 
-``python -m benchmarks`` runs the quick sizes (about a quarter of an hour on two cores); the figures in
-docs/results.md come from the commands that stand there, one benchmark at a time.
+``python -m benchmarks`` runs the quick sizes (about a quarter of an hour on two cores; wrk must be
+installed for the load on the service); the figures in docs/results.md come from the commands that
+stand there, one benchmark at a time.
 """
 
 from __future__ import annotations
