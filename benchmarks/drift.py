@@ -58,6 +58,8 @@ class Point:
     """One place of the sweep: how many periods pass until the first alarm after a shift."""
 
     kind: str
+    reference: int
+    """Utterances of the test split."""
     share: float
     devices: int
     delays: tuple[int, ...]
@@ -93,7 +95,12 @@ def alarms(reference: Reference, cell: Cell) -> tuple[bool, bool]:
 
 
 def sweep_point(
-    outcomes: dict[str, Outcomes], shift: Shift, devices: int, tries: int, periods: int
+    outcomes: dict[str, Outcomes],
+    shift: Shift,
+    devices: int,
+    tries: int,
+    periods: int,
+    size: int = REFERENCE,
 ) -> Point:
     """A new fleet and a new reference each try; a calm period, then shifted ones."""
     delays: list[int] = []
@@ -101,7 +108,7 @@ def sweep_point(
     false = np.zeros(2)
     for number in range(tries):
         # a reference by try alone: what is drawn for its thresholds serves every point
-        reference = draw_reference(outcomes["test"], np.random.default_rng(number), REFERENCE)
+        reference = draw_reference(outcomes["test"], np.random.default_rng(number), size)
         fleet = Fleet(outcomes, devices, UTTERANCES, np.random.default_rng((number, devices)))
         false += alarms(reference, count(reference, fleet.windows(NOON)))
         first = [periods + 1, periods + 1]
@@ -115,9 +122,7 @@ def sweep_point(
         delays.append(first[0])
         psi_delays.append(first[1])
     rates = (false / tries).tolist()
-    return Point(
-        shift.kind, shift.share, devices, tuple(delays), tuple(psi_delays), rates[0], rates[1]
-    )
+    return Point(shift.kind, size, shift.share, devices, tuple(delays), tuple(psi_delays), *rates)
 
 
 def sweep(given: argparse.Namespace) -> None:
@@ -125,12 +130,12 @@ def sweep(given: argparse.Namespace) -> None:
     outcomes = read_outcomes()
     points: list[Point] = []
     print(f"alpha {ALPHA:.2e}; {given.tries} tries of {given.periods} periods each")
-    print("kind      share  devices  median delay   seen  false | PSI: delay   seen  false")
-    for kind in given.kinds:
+    print("kind   reference  share  devices  median delay   seen  false | PSI: delay   seen  false")
+    for kind, _, size in (panel.partition(":") for panel in given.panels):
         for devices in given.devices:
             for share in given.shares:
                 shift = Shift(share, kind)
-                point = sweep_point(outcomes, shift, devices, given.tries, given.periods)
+                point = sweep_point(outcomes, shift, devices, given.tries, given.periods, int(size))
                 points.append(point)
                 print(_line(point, given.periods), flush=True)
     if given.json:
@@ -147,8 +152,9 @@ def _line(point: Point, periods: int) -> str:
         return f"{f'{middle:g}' if middle <= periods else 'never':>11}  {seen:5.0%}"
 
     return (
-        f"{point.kind:<9} {point.share:5.0%}  {point.devices:7,}  {told(point.delays)}  "
-        f"{point.false_alarms:5.1%} | {told(point.psi_delays)}  {point.psi_false_alarms:5.1%}"
+        f"{point.kind:<6} {point.reference:9,}  {point.share:5.0%}  {point.devices:7,}  "
+        f"{told(point.delays)}  {point.false_alarms:5.1%} | "
+        f"{told(point.psi_delays)}  {point.psi_false_alarms:5.1%}"
     )
 
 
@@ -160,28 +166,31 @@ def draw(points: list[Point], periods: int, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     plt.rcParams.update({"svg.hashsalt": "slm-edge", "font.size": 10, "svg.fonttype": "none"})
-    kinds = list(dict.fromkeys(point.kind for point in points))
+    panels = list(dict.fromkeys((point.kind, point.reference) for point in points))
     fleets = sorted({point.devices for point in points})
-    titles = {"new": "Requests that no intent is for", "typos": "The same requests with typos"}
+    titles = {"new": "New requests", "typos": "Typos"}
     figure, axes = plt.subplots(
-        2, len(kinds), figsize=(4.6 * len(kinds), 6.4), sharex=True, sharey="row", squeeze=False
+        2, len(panels), figsize=(3.9 * len(panels), 6.2), sharex=True, sharey="row", squeeze=False
     )
     colours = plt.get_cmap("viridis")(np.linspace(0.1, 0.75, len(fleets)))
     for row, (name, key) in enumerate((("this check", "delays"), ("PSI > 0.25", "psi_delays"))):
-        for column, kind in enumerate(kinds):
+        for column, (kind, size) in enumerate(panels):
             panel = axes[row][column]
             for colour, devices in zip(colours, fleets, strict=True):
-                mine = [p for p in points if (p.kind, p.devices) == (kind, devices)]
+                key_of = (kind, size, devices)
+                mine = [p for p in points if (p.kind, p.reference, p.devices) == key_of]
                 mine.sort(key=lambda point: point.share)
                 shares = [100 * point.share for point in mine]
                 middle = [float(np.median(getattr(point, key))) for point in mine]
                 panel.plot(shares, middle, "o-", ms=4, color=colour, label=f"{devices:,}")
             panel.axhline(periods + 1, color="0.7", lw=1, ls="--")
-            panel.set_yticks([1, 2, 4, 6, 8, periods + 1], ["1", "2", "4", "6", "8", "not seen"])
+            ticks = [*range(1, periods + 1, 2), periods + 1]
+            panel.set_yticks(ticks, [*map(str, ticks[:-1]), "not seen"])
             panel.set_ylim(0.5, periods + 1.8)
             panel.grid(color="0.92")
             panel.spines[["top", "right"]].set_visible(False)
-            panel.set_title(f"{titles.get(kind, kind)}: {name}", fontsize=10, loc="left")
+            said = f"{titles.get(kind, kind)}, test split of {size:,}: {name}"
+            panel.set_title(said, fontsize=9, loc="left")
             if row:
                 panel.set_xlabel("share of utterances that shift, %")
         axes[row][0].set_ylabel("days until the first alarm (median)")
@@ -274,11 +283,16 @@ def parse() -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("sweep")
-    one.add_argument("--kinds", nargs="+", default=["new", "typos"])
-    one.add_argument("--shares", nargs="+", type=float, default=[0.05, 0.1, 0.2, 0.3, 0.5])
+    one.add_argument(
+        "--panels",
+        nargs="+",
+        default=["new:263", "typos:263", "new:5000"],
+        help="KIND:UTTERANCES of the test split",
+    )
+    one.add_argument("--shares", nargs="+", type=float, default=[0.05, 0.1, 0.15, 0.2, 0.3, 0.4])
     one.add_argument("--devices", nargs="+", type=int, default=[20, 50, 200, 500])
-    one.add_argument("--tries", type=int, default=10)
-    one.add_argument("--periods", type=int, default=10)
+    one.add_argument("--tries", type=int, default=6)
+    one.add_argument("--periods", type=int, default=8)
     one.add_argument("--json", type=Path, help="also write the points")
     one.add_argument("--picture", type=Path, default=PICTURE)
     one.set_defaults(run=sweep)
