@@ -177,15 +177,9 @@ def _follow(names: Names) -> list[iam.PolicyStatement]:
     return [
         allow(
             "FollowExecutions",
-            [
-                "sagemaker:DescribePipeline",
-                "sagemaker:DescribePipelineDefinitionForExecution",
-                "sagemaker:DescribePipelineExecution",
-                "sagemaker:ListPipelineExecutionSteps",
-                "sagemaker:ListPipelineExecutions",
-                "sagemaker:ListPipelineParametersForExecution",
-            ],
-            [f"{one}{below}" for one in _pipelines(settings) for below in ("", "/execution/*")],
+            # definitions, executions, their steps and parameters: a policy has a largest size
+            ["sagemaker:DescribePipeline*", "sagemaker:ListPipeline*"],
+            [*_pipelines(settings), *(f"{one}/*" for one in _pipelines(settings))],
         ),
         allow(
             "FollowJobs",
@@ -219,11 +213,10 @@ def _follow(names: Names) -> list[iam.PolicyStatement]:
                 names.arn("logs", f"log-group:/aws/lambda/{settings.name}-*"),
             ],
         ),
-        allow("ReadDashboard", ["cloudwatch:GetDashboard"], [_dashboard(settings)]),
         allow(
-            "ReadAlarms",
-            ["cloudwatch:DescribeAlarmHistory", "cloudwatch:DescribeAlarms"],
-            [names.arn("cloudwatch", f"alarm:{settings.name}-*")],
+            "ReadDashboard",
+            ["cloudwatch:DescribeAlarms", "cloudwatch:GetDashboard"],
+            [names.arn("cloudwatch", f"alarm:{settings.name}-*"), _dashboard(settings)],
         ),
         allow("ReadBudget", ["budgets:ViewBudget"], _budgets(names)[:1]),
         wildcards.statement("FindInStudio", settings),
