@@ -7,6 +7,7 @@ import pytest
 from pipeline.cloud.checking import BOOTSTRAP
 from pipeline.cloud.session import Account, DeniedError
 from tests.pipeline.cloud.emulated import REGION, Emulated
+from tests.pipeline.cloud.stub import Answer, Stub, ok, refused, serve
 
 
 @pytest.fixture
@@ -66,3 +67,44 @@ def test_without_a_login_it_says_how_to_log_in(emulated: Emulated):
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "log in" in done.stderr
+
+
+# The connection to the source -------------------------------------------------------------
+
+CONNECTION = (
+    "arn:aws:codeconnections:eu-west-1:123456789012:connection/11111111-2222-3333-4444-555555555555"
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (ok(Connection={"ConnectionStatus": "AVAILABLE"}), ""),
+        (ok(Connection={"ConnectionStatus": "PENDING"}), "press Update pending connection"),
+        (ok(Connection={"ConnectionStatus": "ERROR"}), "The connection is ERROR"),
+        (refused("ResourceNotFoundException", "no such connection"), "There is no connection"),
+        (refused("AccessDeniedException", "no"), "the caller may not call GetConnection"),
+    ],
+)
+def test_a_connection_that_nobody_has_confirmed_is_said_with_what_to_do(
+    ready: Emulated, slm, monkeypatch: pytest.MonkeyPatch, answer: Answer, said: str
+):
+    section = f'[delivery]\nconnection = "{CONNECTION}"\nrepository = "example/slm-edge"\n'
+    ready.file.write_text(ready.file.read_text() + section)
+    with serve(Stub(GetConnection=[answer])) as stub:
+        call = Account.client
+
+        def client(account: Account, service: str):
+            """The emulator has no CodeConnections: the stub answers for it."""
+            if service != "codeconnections":
+                return call(account, service)
+            return call(Account(account.settings, stub.address), service)
+
+        monkeypatch.setattr(Account, "client", client)
+        done = slm("check", *ready.options)
+    assert done.exit_code == (1 if said else 0), done.output
+    line = "the connection to example/slm-edge is confirmed"
+    assert f"{'no ' if said else 'yes'}  {line}" in done.stdout
+    assert said in done.stdout
+    [asked] = stub.asked
+    assert asked == ("GetConnection", {"ConnectionArn": CONNECTION})
