@@ -28,7 +28,9 @@ stands in [Architecture](../architecture.md#layers).
 """
 NAPOLEON = Config(napoleon_use_rtype=False, napoleon_use_ivar=True)
 LONGEST_VALUE = 72  # characters of a constant that are worth showing
-REFERENCE = re.compile(r"(:(?:class|data|exc|func|raises)[: ]`?)(?:[a-z_.]+\.)?([A-Za-z]\w*)(`|:)")
+REFERENCE = re.compile(r"(:(?:class|data|exc|func|raises)[: ]`?)((?:[a-z_]+\.)*[A-Za-z]\w*)(`|:)")
+DIAGRAM = re.compile(r"^(?! |-|\d+\.)(.*[^:\n]|.*[^:]:)\n\n(?= {4}\S| {5,}\S)", re.MULTILINE)
+"""The end of a paragraph before a picture made of letters, in a module's docstring."""
 Assignment = ast.Assign | ast.AnnAssign
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -40,6 +42,11 @@ class Module:
     name: str
     tree: ast.Module
     names: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def top(self) -> str:
+        """The top-level package."""
+        return self.name.partition(".")[0]
 
     @property
     def is_shown(self) -> bool:
@@ -56,12 +63,12 @@ def write(repository: Path, out: Path) -> None:
             module = read(repository, path)
             parent = module.name if path.name == "__init__.py" else module.name.rpartition(".")[0]
             pages.setdefault(parent, []).append(module)
-    complete({module.name: module for modules in pages.values() for module in modules})
+    passed_on = complete({module.name: module for modules in pages.values() for module in modules})
     for page, modules in pages.items():
         shown = [module for module in modules if module.is_shown]
         text = [heading(page, "=")]
         for module in shown:
-            text += [*module_text(module, beneath=page)]
+            text += [*module_text(module, Links(module.names, passed_on), beneath=page)]
         (out / f"{page}.rst").write_text("\n".join(text), encoding="utf-8")
 
 
@@ -81,30 +88,34 @@ def read(repository: Path, path: Path) -> Module:
     return module
 
 
-def complete(modules: dict[str, Module]) -> None:
+def complete(modules: dict[str, Module]) -> dict[str, str]:
     """Follow names that packages pass on, and add those that a package says of itself.
 
-    A docstring may name an error that its module does not import: it means the one of its own
-    top-level package, where there is only one.
+    A docstring may name an error that its module does not import: it means what other modules of
+    its top-level package mean by that name, where they agree.
+
+    Returns:
+        Full names as packages pass them on, and where they are defined.
     """
     origin = {
         f"{module.name}.{short}": full
         for module in modules.values()
         for short, full in module.names.items()
     }
-    defined: dict[tuple[str, str], set[str]] = {}
+    passed_on: dict[str, str] = {}
+    meant: dict[tuple[str, str], set[str]] = {}
     for module in modules.values():
         for short, full in module.names.items():
             while origin.get(full, full) != full:
                 full = origin[full]
             module.names[short] = full
-            top = full.partition(".")[0]
-            if top == module.name.partition(".")[0]:
-                defined.setdefault((top, short), set()).add(full)
+            passed_on[f"{module.name}.{short}"] = full
+            meant.setdefault((module.top, short), set()).add(full)
     for module in modules.values():
-        for (top, short), found in defined.items():
-            if top == module.name.partition(".")[0] and len(found) == 1:
+        for (top, short), found in meant.items():
+            if top == module.top and len(found) == 1:
                 module.names.setdefault(short, *found)
+    return {name: full for name, full in passed_on.items() if name != full}
 
 
 def definitions(node: ast.Module | ast.ClassDef) -> Iterator[Definition]:
@@ -116,13 +127,12 @@ def definitions(node: ast.Module | ast.ClassDef) -> Iterator[Definition]:
                 yield child
 
 
-def module_text(module: Module, *, beneath: str) -> Iterator[str]:
+def module_text(module: Module, links: Links, *, beneath: str) -> Iterator[str]:
     """A module's part of a page."""
     if module.name != beneath:
         yield heading(module.name.removeprefix(f"{beneath}."), "-")
     yield f".. py:module:: {module.name}\n"
-    links = Links(module.names)
-    yield docstring(module.tree, links)
+    yield DIAGRAM.sub(r"\1\n\n::\n\n", docstring(module.tree, links))
     yield from assigned(module.tree, links)
     for node in definitions(module.tree):
         yield from definition_text(node, links)
@@ -209,8 +219,9 @@ def without_self(arguments: ast.arguments) -> ast.arguments:
 class Links(ast.NodeTransformer):
     """Writes out, in annotations, the full names of what the reference has."""
 
-    def __init__(self, names: dict[str, str]) -> None:
+    def __init__(self, names: dict[str, str], passed_on: dict[str, str]) -> None:
         self._names = names
+        self._passed_on = passed_on
 
     def visit_Name(self, node: ast.Name) -> ast.Name:
         return ast.Name(self._names.get(node.id, node.id))
@@ -222,7 +233,12 @@ class Links(ast.NodeTransformer):
 
     def full(self, said: str) -> str:
         """A docstring whose roles and errors have their full names."""
-        return REFERENCE.sub(lambda m: m[1] + self._names.get(m[2], m[2]) + m[3], said)
+
+        def whole(found: re.Match[str]) -> str:
+            name = self._names.get(found[2], found[2])
+            return found[1] + self._passed_on.get(name, name) + found[3]
+
+        return REFERENCE.sub(whole, said)
 
     def text(self, node: ast.expr) -> str:
         """An annotation's text."""

@@ -23,6 +23,7 @@ KNOWN = (
 )  # fmt: skip
 MENTIONED = ("slm", "slm-edge", "aws", "cdk", "make", "python")
 SUBSTITUTION = re.compile(r"\$\(([^()]*)\)")
+HERE = re.compile(r"<<-?\s*['\"]?(\w+)['\"]?(?P<rest>.*)\n(?:.*\n)*?\1$", re.MULTILINE)
 ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 SEPARATORS = {"&&", "||", ";", "|", "&", "(", ")", ";;"}
 KEYWORDS = {"do", "then", "else", "if", "while", "until", "!", "exec"}
@@ -120,7 +121,7 @@ def mentions(repository: Path) -> Iterator[Command]:
 def _words(text: str) -> Iterator[tuple[str, ...]]:
     """The words of each program in some lines of shell."""
     pending = ""
-    for line in text.replace("\\\n", " ").splitlines():
+    for line in HERE.sub(r"\g<rest>", text.replace("\\\n", " ")).splitlines():
         pending = f"{pending}\n{line}" if pending else line
         try:
             yield from _split(pending)

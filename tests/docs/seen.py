@@ -8,6 +8,8 @@ from __future__ import annotations
 CLI = "tests/pipeline/cli"
 ACCOUNT = "tests/e2e/test_account.py"
 DEMO = "tests/e2e/test_demo.py"
+HERE = "tests/docs/test_account_commands.py"
+PROMOTION = "tests/pipeline/cloud/promotion/test_promoting.py"
 FLEET = "tests/e2e/test_fleet.py::test_fifty_devices_take_the_good_versions_and_only_those"
 
 LOOKS = f"{DEMO}::test_every_command_of_a_page_that_looks_at_a_run_works_on_the_demo"
@@ -32,6 +34,9 @@ SLM = {
     "reject": f"{CLI}/test_cloud_approve.py::"
     "test_a_version_is_rejected_with_a_reason_and_may_be_approved_later",
     "push": f"{ACCOUNT}::test_a_run_of_a_laptop_is_pushed_and_joins_the_registry",
+    "promote": f"{PROMOTION}::"
+    "test_an_approved_version_reaches_every_device_and_the_registry_tells_how",
+    "promotions": f"{HERE}::test_every_command_about_an_account_works_in_an_emulated_one",
     "fleet provision": FLEET,
     "fleet deploy": FLEET,
     "fleet status": FLEET,
@@ -63,6 +68,9 @@ BENCHMARK = "measures for minutes: run by hand, with the figures that it gave on
 MODULES = {
     "benchmarks": BENCHMARK,
     "benchmarks.device": BENCHMARK,
+    "benchmarks.outcomes": BENCHMARK,
+    "benchmarks.scale": "tests/benchmarks/test_scale.py::"
+    "test_the_page_shows_what_the_program_prints",
     "benchmarks.drift": BENCHMARK,
     "benchmarks.fuzz": BENCHMARK,
     "benchmarks.prediction": BENCHMARK,
@@ -85,6 +93,7 @@ CONTAINERS = "needs podman and root; the same build is checked by tests/containe
 SYSTEM = {
     "apt-get": DEVICE,
     "cd": SETUP,
+    "cat": FILES,
     "cp": FILES,
     "curl": "the local service's answers are held to openapi.yaml by tests/edge/service",
     "debootstrap": CONTAINERS,

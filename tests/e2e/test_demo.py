@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -9,7 +10,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from pipeline.cli.app import app
+from tests.docs.commands import commands
 from tests.e2e.conftest import Slm
 
 pytestmark = pytest.mark.e2e
@@ -118,3 +122,27 @@ def test_a_closed_gate_fails_with_figure_and_bound_and_registers_nothing(demo: S
     assert record["steps"]["TrainModel"]["cached"]
     for name in ("RegisterModel", "CompileModel", "PackageComponent"):
         assert record["steps"][name]["status"] == "Skipped"
+
+
+LOOKING = ("runs", "show", "report", "predict", "import csv")
+
+
+def test_every_command_of_a_page_that_looks_at_a_run_works_on_the_demo(
+    demo: Slm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    rows = (demo.repository / "data/smart_home/utterances.jsonl").read_text().splitlines()
+    with (tmp_path / "tickets.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["utterance", "category"])
+        writer.writerows([row["text"], row["intent"]] for row in map(json.loads, rows[::9]))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("webbrowser.open", lambda _: True)
+    typed = {command.words for command in commands(demo.repository) if command.program == "slm"}
+    looking = [w for w in sorted(typed) if " ".join(w[1:3]).startswith(LOOKING)]
+    assert len(looking) >= 5
+    for words in looking:
+        takes_home = words[1] != "show"
+        home = ["--home", str(demo.home)] if takes_home else []
+        done = CliRunner().invoke(app, [*words[1:], *home])
+        assert done.exit_code == 0, (words, done.output)
+        assert done.output.strip(), words
