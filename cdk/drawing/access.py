@@ -77,12 +77,18 @@ class Target:
 
 
 def principals(account: AccountTemplates) -> list[Principal]:
-    """People first, then services, then the boundary."""
+    """People first, then services, then the boundaries."""
     found = [*_people(account), *_services(account)]
     for one in account.of_type("AWS::IAM::ManagedPolicy"):
-        if one.name == account.settings.boundary_name:
-            found.append(Principal("boundary", "boundary", one, _statements(one)))
-    return found
+        if is_boundary(one):
+            title = one.name.removeprefix(f"{account.settings.name}-")
+            found.append(Principal(title, "boundary", one, _statements(one)))
+    return sorted(found, key=lambda who: (who.kind == "boundary", who.title == "boundary"))
+
+
+def is_boundary(policy: Resource) -> bool:
+    """Whether a managed policy is the ceiling of roles."""
+    return policy.name.endswith("-boundary")
 
 
 def _people(account: AccountTemplates) -> Iterator[Principal]:

@@ -59,6 +59,7 @@ _NAMED: Mapping[str, tuple[str, str, str]] = {
     "AWS::IoT::ThingType": ("ThingTypeName", "iot", "thingtype/{}"),
     "AWS::IoT::TopicRule": ("RuleName", "iot", "rule/{}"),
     "AWS::Lambda::Function": ("FunctionName", "lambda", "function:{}"),
+    "AWS::StepFunctions::StateMachine": ("StateMachineName", "states", "stateMachine:{}"),
     "AWS::Logs::LogGroup": ("LogGroupName", "logs", "log-group:{}:*"),
     "AWS::S3::Bucket": ("BucketName", "s3", "{}"),
     "AWS::SNS::Topic": ("TopicName", "sns", "{}"),
@@ -75,7 +76,11 @@ _NAMED: Mapping[str, tuple[str, str, str]] = {
     "AWS::Scheduler::ScheduleGroup": ("Name", "scheduler", "schedule-group/{}"),
 }
 """By type: the property that names it, the service of its ARN and the ARN's last part."""
-_REF_IS_ARN = ("AWS::SNS::Topic", "AWS::IAM::ManagedPolicy")
+_REF_IS_ARN = (
+    "AWS::SNS::Topic",
+    "AWS::IAM::ManagedPolicy",
+    "AWS::StepFunctions::StateMachine",
+)
 _ONLY_PARTITION = ("s3",)
 _ONLY_ACCOUNT = ("iam", "sso")
 

@@ -102,7 +102,7 @@ def _text(canvas: Canvas, markdown: str, box: _Box) -> None:
     heading, _, words = markdown.partition("\n")
     canvas.text(box.x + 10, box.y + 24, heading.lstrip("# "), "head")
     plain = re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", words)
-    for number, line in enumerate(textwrap.wrap(plain, int(box.width / 6))):
+    for number, line in enumerate(textwrap.wrap(plain, int(box.width / 6.6))):
         canvas.text(box.x + 10, box.y + 44 + 15 * number, line)
 
 

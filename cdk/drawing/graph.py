@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cdk.drawing.access import SETTINGS, Principal, level, principals, targets, trusted
+from cdk.drawing.access import SETTINGS, Principal, is_boundary, level, principals, targets, trusted
 from cdk.drawing.account import AccountTemplates, Resource, is_signing_key, listed
 
 EdgeKind = Literal["starts", "tells", "fails"]
@@ -86,6 +86,8 @@ def _edges(one: Resource, account: AccountTemplates) -> Iterator[Edge]:
             yield from _function(one, account)
         case "AWS::Scheduler::Schedule":
             yield from _schedule(one, account)
+        case "AWS::StepFunctions::StateMachine":
+            yield from _state_machine(one, account)
         case "AWS::CloudWatch::Alarm":
             for dimension in properties.get("Dimensions", []):
                 watched = str(dimension["Value"])
@@ -119,8 +121,13 @@ def _rule(one: Resource, account: AccountTemplates) -> Iterator[Edge]:
         for bucket in account.of_type("AWS::S3::Bucket")
         if bucket.name in detail.get("bucket", {}).get("name", [])
     ]
-    sources += detail.get("pipelineArn", [])
-    failed = "Failed" in detail.get("currentPipelineExecutionStatus", [])
+    sources += [
+        group.arn
+        for group in account.of_type("AWS::SageMaker::ModelPackageGroup")
+        if group.name in detail.get("ModelPackageGroupName", [])
+    ]
+    sources += [*detail.get("pipelineArn", []), *detail.get("stateMachineArn", [])]
+    failed = "Failed" in detail.get("currentPipelineExecutionStatus", []) or "status" in detail
     for source in sources:
         yield Edge(source, one.arn, "tells" if failed else "starts")
     for target in one.properties.get("Targets", []):
@@ -154,6 +161,16 @@ def _function(one: Resource, account: AccountTemplates) -> Iterator[Edge]:
     letters = one.properties.get("DeadLetterConfig", {}).get("TargetArn")
     if letters:
         yield Edge(one.arn, letters, "fails")
+
+
+def _state_machine(one: Resource, account: AccountTemplates) -> Iterator[Edge]:
+    """The function that it calls, which deploys to the groups of devices."""
+    for function in account.of_type("AWS::Lambda::Function"):
+        if f'"{function.arn}"' in one.properties["DefinitionString"]:
+            yield Edge(one.arn, function.arn, "starts")
+            for group in account.of_type("AWS::IoT::ThingGroup"):
+                if f'"{group.name}"' in json.dumps(function.properties).replace("\\", ""):
+                    yield Edge(function.arn, group.arn, "starts")
 
 
 def _schedule(one: Resource, account: AccountTemplates) -> Iterator[Edge]:
@@ -190,6 +207,7 @@ class _Cards:
             "AWS::SageMaker::Domain": self._domain,
             "AWS::Events::Rule": self._rule,
             "AWS::Lambda::Function": self._function,
+            "AWS::StepFunctions::StateMachine": self._state_machine,
             "AWS::Scheduler::ScheduleGroup": self._schedules,
             "AWS::Scheduler::Schedule": self._schedule,
             "AWS::SQS::Queue": self._queue,
@@ -265,7 +283,7 @@ class _Cards:
         return one.name, f"for {', '.join(trusted(one))}", self._may(one)
 
     def _policy(self, one: Resource) -> tuple[str, str, list[str]]:
-        if one.name == self._account.settings.boundary_name:
+        if is_boundary(one):
             return one.name, "IAM policy", ["permissions boundary: the most that a role can do"]
         return one.name, "IAM policy", ["denies new jobs and executions"]
 
@@ -319,6 +337,11 @@ class _Cards:
     def _function(self, one: Resource) -> tuple[str, str, list[str]]:
         said = str(one.properties.get("Description", ""))
         return "Function", "Lambda", [one.name, _lower(said)]
+
+    def _state_machine(self, one: Resource) -> tuple[str, str, list[str]]:
+        return "Promotion", "Step Functions", [
+            one.name, "verify, copy, canary, watch, fleet; or back",
+        ]  # fmt: skip
 
     def _schedules(self, one: Resource) -> tuple[str, str, list[str]]:
         lines = [one.name]

@@ -36,6 +36,7 @@ _TINTS: Mapping[str, tuple[str, str]] = {
     "roles": ("#fff7ed", "#ea580c"),
     "training": ("#eff6ff", "#2563eb"),
     "edge": ("#ecfeff", "#0891b2"),
+    "promotion": ("#f5f3ff", "#7c3aed"),
     "monitoring": ("#fefce8", "#ca8a04"),
 }
 _OTHER = ("#f8fafc", "#64748b")
@@ -57,6 +58,7 @@ _ORDER = (
     "AWS::Scheduler::Schedule",
     "AWS::Events::Rule",
     "AWS::Lambda::Function",
+    "AWS::StepFunctions::StateMachine",
     "AWS::Scheduler::ScheduleGroup",
     "AWS::SageMaker::Pipeline",
     "AWS::SageMaker::ModelPackageGroup",

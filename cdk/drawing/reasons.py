@@ -53,6 +53,22 @@ REASONS: Mapping[str, str] = {
     "ListExecutions": "Sees which executions run, and since when.",
     "UseOwnKey": "Its environment is encrypted with this key.",
     "WriteLog": "Its own log group.",
+    "NotePackage": "package notes where the package lies; naming a status is not allowed with it.",
+    # promotion
+    "ReadVersion": "Whether it is approved, and where its package and model are.",
+    "WriteHistory": "The story of a promotion with its version, and never its status.",
+    "ReadPackagesAndModels": "What is promoted, as the pipeline or slm push left it; read only.",
+    "SeeWhatIsGone": "Else S3 says of an object that is gone that it may not be read.",
+    "VerifySignature": "Asks the key whether it signed the manifest; nothing can be signed.",
+    "PublishAndRecord": "The component's files, its reference, and where the promotion stands.",
+    "PublishComponent": "A version of this component; no deletion.",
+    "TagWhatItMakes": "Component versions and deployments carry the project's tags.",
+    "FollowDeployments": "How each device stands; a deployment that is bad is stopped.",
+    "FindDevices": "Which devices are in the two groups.",
+    "CallFunction": "The machine calls the function that promotes, and no other.",
+    "StartPromotion": "Approved starts the machine, this one.",
+    "RecordPromotions": "Where a promotion stands, and the reference of what is published.",
+    "ReadModels": "Compares the model with the hash that the registry has of it.",
     # devices
     "ReadComponents": "The components that a deployment names.",
     "FindBucket": "The nucleus asks for the bucket's region before it downloads.",
@@ -119,6 +135,10 @@ REASONS: Mapping[str, str] = {
     "Schedules": "The project's group of schedules.",
     "PassRoles": "The project's roles, to two services.",
     "Brake": "The budget's denial, and no other policy.",
+    "Versions": "The project's versions; no deletion.",
+    "Components": "The project's component and deployments of it; no deletion.",
+    "Devices": "Deployments to the two groups of devices.",
+    "Machine": "The machine and the function that promote.",
 }
 
 

@@ -12,7 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from cdk.drawing.access import Principal, Statement, principals, read_statements, trusted
+from cdk.drawing.access import (
+    Principal,
+    Statement,
+    is_boundary,
+    principals,
+    read_statements,
+    trusted,
+)
 from cdk.drawing.account import KEY_ID, AccountTemplates, listed
 from cdk.drawing.reasons import key_of, reason_of
 from cdk.roles.wildcards import WILDCARDS
@@ -42,8 +49,9 @@ def _lines(account: AccountTemplates) -> Iterator[str]:
     yield "## Service roles"
     yield ""
     yield (
-        f"Every role has the [permissions boundary](#the-permissions-boundary) "
-        f"`{settings.boundary_name}`, and nobody but the named service may assume it."
+        f"Every role has a [permissions boundary](#the-permissions-boundaries), those of promotion "
+        f"their own and all others `{settings.boundary_name}`, and nobody but the named service "
+        "may assume it."
     )
     yield ""
     for one in who:
@@ -104,15 +112,17 @@ def _section(one: Principal, words: str, short: _Short) -> Iterator[str]:
 
 
 def _boundary(who: Iterable[Principal], short: _Short) -> Iterator[str]:
-    yield "## The permissions boundary"
+    yield "## The permissions boundaries"
     yield ""
     yield (
-        "It grants nothing: a role may do what its own policy *and* the boundary allow, so a "
+        "They grant nothing: a role may do what its own policy *and* its boundary allow, so a "
         "policy that is widened by mistake stays inside the project."
     )
     yield ""
     for one in who:
         if one.kind == "boundary":
+            yield f"`{one.resource.name}`"
+            yield ""
             yield from _table(one.statements, short)
 
 
@@ -125,7 +135,7 @@ def _denial(account: AccountTemplates, short: _Short) -> Iterator[str]:
     )
     yield ""
     for one in account.of_type("AWS::IAM::ManagedPolicy"):
-        if one.name != account.settings.boundary_name:
+        if not is_boundary(one):
             yield f"`{one.name}`"
             yield ""
             yield from _table(read_statements(one.properties["PolicyDocument"]), short)
@@ -140,7 +150,7 @@ def _wildcards(account: AccountTemplates, who: Iterable[Principal]) -> Iterator[
     denials = [
         statement
         for one in account.of_type("AWS::IAM::ManagedPolicy")
-        if one.name != account.settings.boundary_name
+        if not is_boundary(one)
         for statement in read_statements(one.properties["PolicyDocument"])
     ]
     for statement in denials:

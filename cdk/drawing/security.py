@@ -132,7 +132,7 @@ def _facts(account: AccountTemplates) -> Iterator[str]:
     )
     bounded = [one for one in roles if "PermissionsBoundary" in one.resource.properties]
     yield (
-        f"{len(bounded)} of {len(roles)} roles have the boundary: a ceiling, which grants nothing."
+        f"{len(bounded)} of {len(roles)} roles have a boundary: a ceiling, which grants nothing."
     )
     users = account.of_type("AWS::IAM::User", "AWS::IAM::Group", "AWS::IAM::AccessKey")
     yield f"IAM users, groups and access keys: {len(users) or 'none'}."

@@ -1,4 +1,4 @@
-"""What a platform engineer may do with devices: all that ``slm fleet`` calls.
+"""What a platform engineer may do with devices: all that ``slm fleet`` and ``slm promote`` call.
 
 Devices are the project's by their groups, and a certificate by what it is attached to; neither is
 in an ARN. What is made (a thing, a certificate) is therefore allowed by kind, and what gives a
@@ -18,8 +18,8 @@ from cdk.roles.statements import READ, WRITE, allow
 
 
 def statements(names: Names) -> list[iam.PolicyStatement]:
-    """Devices, components, deployments, the packages and the public key."""
-    return [*_devices(names), *_deployments(names), *_packages(names)]
+    """Devices, components, deployments, the packages, the public key, and promotion."""
+    return [*_devices(names), *_deployments(names), *_packages(names), *_promotion(names)]
 
 
 def _devices(names: Names) -> list[iam.PolicyStatement]:
@@ -137,5 +137,47 @@ def _packages(names: Names) -> list[iam.PolicyStatement]:
             ["kms:DescribeKey", "kms:GetPublicKey"],
             [names.key_arn],  # every key, of which the condition picks the one
             {"ForAnyValue:StringEquals": {"kms:ResourceAliases": settings.signing_alias}},
+        ),
+    ]
+
+
+def _promotion(names: Names) -> list[iam.PolicyStatement]:
+    """What promotion reads and writes beside that; an approval is somebody else's."""
+    settings = names.settings
+    deployments, processed = names.bucket("deployments"), names.bucket("processed")
+    windows = f"{settings.telemetry_prefix}/*"
+    return [
+        allow(
+            "RecordPromotions",
+            [*READ, *WRITE],
+            [
+                f"{deployments}/{prefix}/*"
+                for prefix in (settings.promotions_prefix, settings.references_prefix)
+            ],
+        ),
+        allow(
+            "ReadModels",
+            READ,
+            [
+                f"{names.bucket('pipeline')}/executions/*/TrainModel/*",
+                f"{names.bucket('models')}/*",
+                f"{deployments}/pushed/*",
+            ],
+        ),
+        allow("ReadWindows", READ, [f"{processed}/{windows}"]),
+        allow(
+            "ListWindows", ["s3:ListBucket"], [processed], {"StringLike": {"s3:prefix": [windows]}}
+        ),
+        allow(
+            "VerifySignature",
+            ["kms:Verify"],
+            [names.key_arn],  # every key, of which the condition picks the one
+            {"ForAnyValue:StringEquals": {"kms:ResourceAliases": settings.signing_alias}},
+        ),
+        allow(
+            "WriteHistory",
+            ["sagemaker:UpdateModelPackage"],
+            names.model_packages,
+            {"Null": {"sagemaker:ModelApprovalStatus": "true"}},
         ),
     ]

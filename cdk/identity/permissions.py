@@ -108,7 +108,11 @@ def _platform_engineer(names: Names) -> list[iam.PolicyStatement]:
             ],
             [
                 names.arn("sqs", one)
-                for one in (settings.dead_letter_queue, dead_letters_name(settings))
+                for one in (
+                    settings.dead_letter_queue,
+                    settings.promotion_dead_letter_queue,
+                    dead_letters_name(settings),
+                )
             ],
         ),
         _key(names, ["kms:Decrypt"], through="sqs"),
