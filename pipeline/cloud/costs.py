@@ -241,8 +241,33 @@ def _events(table: Prices, events: float) -> float:
     return events * each
 
 
+def release_cost(table: Prices) -> tuple[Part, ...]:
+    """What a release through the delivery pipeline costs besides the executions that it starts.
+
+    The free minutes that every account has (100 of CodeBuild's small machine and 100 of
+    CodePipeline's actions a month) are not counted; waiting for an approval costs nothing.
+    """
+    minutes = {
+        size: table.assumed(f"release_{size}_minutes") for size in ("small", "medium", "arm")
+    }
+    builds = sum(minutes[size] * table.usd(f"codebuild_{size}_minute") for size in minutes)
+    total = sum(minutes.values())
+    how = ", ".join(f"{count:g} min {size}" for size, count in minutes.items())
+    return (
+        Part("builds", builds, f"{how}, assumed"),
+        Part("pipeline", total * table.usd("codepipeline_minute"), f"{total:g} min of actions"),
+    )
+
+
 def _notes(table: Prices, settings: Settings) -> Iterator[str]:
     """What the sum does not say."""
+    if settings.delivery.connection:
+        parts = release_cost(table)
+        each = "; ".join(f"{part.name} ${part.usd:.2f}: {part.how}" for part in parts)
+        yield (
+            f"a release through {settings.delivery_pipeline} costs "
+            f"${sum(part.usd for part in parts):.2f} besides its executions ({each})"
+        )
     if settings.region != table.region:
         yield f"these are prices of {table.region}; {settings.region} may differ by a fifth"
     if settings.network.subnets:

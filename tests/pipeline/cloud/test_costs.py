@@ -116,6 +116,21 @@ def record(name: str, kind: str, **changes) -> StepRecord:
     return StepRecord(name, kind, name, **{"status": "Succeeded", "seconds": 60.0, **changes})
 
 
+def test_a_release_costs_its_builds_and_the_minutes_of_the_delivery_pipeline():
+    table = read_prices()
+    builds, pipeline = costs.release_cost(table)
+    small, medium, arm = (
+        table.assumed(f"release_{size}_minutes") for size in ("small", "medium", "arm")
+    )
+    assert builds.usd == pytest.approx(
+        small * table.usd("codebuild_small_minute")
+        + medium * table.usd("codebuild_medium_minute")
+        + arm * table.usd("codebuild_arm_minute")
+    )
+    minutes = small + medium + arm
+    assert pipeline.usd == pytest.approx(minutes * table.usd("codepipeline_minute"))
+
+
 def test_minutes_of_a_local_run_leave_out_what_did_not_run():
     steps = [
         record("A", "Processing"),
