@@ -136,6 +136,7 @@ class Fuzz:
         from hypothesis import HealthCheck, Phase, given, settings
         from hypothesis import seed as seeded
         from schemathesis.config import SchemathesisConfig
+        from schemathesis.core.failures import FailureGroup
         from schemathesis.generation import GenerationMode
 
         refused = {"negative_data_rejection": {"expected-statuses": ["400", "404", "405", "413"]}}
@@ -154,14 +155,15 @@ class Fuzz:
             )  # fmt: skip
             @given(strategy)
             def ask(case: Any) -> None:
-                response = case.call(base_url=address, timeout=PATIENCE)
-                self.seen.answers[f"schemathesis: {response.status_code}"] += 1
-                case.validate_response(response)
+                try:
+                    response = case.call(base_url=address, timeout=PATIENCE)
+                    self.seen.answers[f"schemathesis: {response.status_code}"] += 1
+                    case.validate_response(response)
+                except (Exception, FailureGroup) as error:  # noqa: BLE001 - all of it is wrong
+                    body = str(case.body)[:300]
+                    self.seen.wrong.append(f"schemathesis: {str(error)[:300]!r} after {body}")
 
-            try:
-                ask()
-            except Exception as error:  # noqa: BLE001 - whatever it finds is wrong
-                self.seen.wrong.append(f"schemathesis: {str(error)[:600]}")
+            ask()
 
 
 async def _answer(reader: asyncio.StreamReader) -> tuple[int, dict[bytes, bytes], bytes]:

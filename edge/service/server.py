@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Callable, Generator
-from typing import Any, ClassVar
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, ClassVar, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -35,6 +35,8 @@ class Protocol(HttpToolsProtocol):
     lingering: ClassVar[set[asyncio.Transport]] = set()
     _timer: asyncio.TimerHandle | None = None
     _head = 0
+    _cycles: Sequence[Any] = ()
+    """uvicorn's requests and answers, those that a client sent without waiting for the first."""
     _left: int | None = None
     """Bytes that are still let by and not looked at, once a refusal was written."""
 
@@ -77,6 +79,8 @@ class Protocol(HttpToolsProtocol):
                 raise ValueError  # ends the parsing of what is left
         self._head = -(1 << 62)
         super().on_headers_complete()
+        open_cycles = [cycle for cycle in self._cycles if not cycle.response_complete]
+        self._cycles = [*open_cycles, cast("Any", self.cycle)]
 
     def on_message_complete(self) -> None:
         """The client has done its part."""
@@ -107,12 +111,12 @@ class Protocol(HttpToolsProtocol):
         if self.transport.is_closing() or self._left is not None:
             return
         self.error(kind)
-        cycle: Any = self.cycle
+        cycles = [cycle for cycle in self._cycles if not cycle.response_complete]
         # an answer that is under way is not written into
-        if cycle is None or not cycle.response_started or cycle.response_complete:
+        if not any(cycle.response_started for cycle in cycles):
             self.transport.write(raw(Problem(status, detail, kind)))
-        if cycle is not None:
-            cycle.disconnected = True  # whatever it still answers is not written
+        for cycle in cycles:
+            cycle.disconnected = True  # what is still answered is not written
             cycle.message_event.set()
         self._linger()
 

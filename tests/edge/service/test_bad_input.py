@@ -100,6 +100,14 @@ def test_a_body_in_endless_chunks_is_refused(service: Service) -> None:
     assert service.ask(RIGHT)[0] == 200
 
 
+def test_nonsense_behind_a_request_is_a_problem_and_no_fault(service: Service) -> None:
+    asked = post(b'{"text": "lamp off"}')
+    for behind in (b"nonsense\r\n\r\n", asked[:-5] + b"\r\nnonsense\r\n\r\n", asked + b"\0" * 50):
+        status, _ = send(service, asked + behind)
+        assert status in (200, 400)
+    assert service.ask(RIGHT)[0] == 200
+
+
 def test_a_request_that_drips_is_given_up_and_says_so(service: Service) -> None:
     drops = [bytes((byte,)) for byte in post(b'{"text": "lamp off"}')[:60]]
     with socket.create_connection(("127.0.0.1", service.port), 30) as connection:
