@@ -116,13 +116,16 @@ def describe(account: Account, arn: str) -> dict[str, Any]:
 def execution_arn(account: Account, given: str | None) -> str:
     """The ARN of the execution that a user named by ARN or id; the newest when by neither.
 
+    An ARN may be of the drift check as well, an id is of the main pipeline.
+
     Raises:
         CloudError: It is neither, or is of another account.
     """
     if given is None:
         return newest(account)
     if _ARN.fullmatch(given):
-        if not given.startswith(account.settings.pipeline_arn + "/"):
+        ours = (account.settings.pipeline_arn, account.settings.drift_pipeline_arn)
+        if not given.startswith(tuple(f"{pipeline}/" for pipeline in ours)):
             raise CloudError(
                 f"{given} is not an execution of {account.settings.pipeline_arn}: choose its "
                 "environment with --env."
