@@ -10,6 +10,7 @@ ACCOUNT = "tests/e2e/test_account.py"
 DEMO = "tests/e2e/test_demo.py"
 HERE = "tests/docs/test_account_commands.py"
 PROMOTION = "tests/pipeline/cloud/promotion/test_promoting.py"
+DELIVERY = "tests/pipeline/cloud/delivery"
 FLEET = "tests/e2e/test_fleet.py::test_fifty_devices_take_the_good_versions_and_only_those"
 
 LOOKS = f"{DEMO}::test_every_command_of_a_page_that_looks_at_a_run_works_on_the_demo"
@@ -38,6 +39,16 @@ SLM = {
     "test_an_approved_version_reaches_every_device_and_the_registry_tells_how",
     "promotions": f"{HERE}::test_every_command_about_an_account_works_in_an_emulated_one",
     "fleet provision": FLEET,
+    "deliver images": f"{DELIVERY}/test_commands.py::"
+    "test_images_are_handed_on_and_deployed_and_marked_as_what_runs",
+    "deliver deploy": f"{DELIVERY}/test_commands.py::"
+    "test_images_are_handed_on_and_deployed_and_marked_as_what_runs",
+    "deliver run": f"{DELIVERY}/test_running.py::"
+    "test_the_command_starts_waits_and_hands_on_what_was_made",
+    "deliver device": f"{DELIVERY}/test_commands.py::"
+    "test_a_device_gets_the_package_that_was_handed_on_and_no_other",
+    "deliver promote": f"{DELIVERY}/test_promoting.py::"
+    "test_the_command_checks_approves_and_follows_in_the_roles_of_both_environments",
     "fleet deploy": FLEET,
     "fleet status": FLEET,
     "fleet rollback": FLEET,
