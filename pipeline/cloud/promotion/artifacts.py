@@ -125,8 +125,12 @@ def out_of_scope_rate(package: Package) -> float | None:
     if packages.REFERENCE not in package.beside:
         return None
     reference = _json(package.beside[packages.REFERENCE][0])
-    utterances, rejected = (reference.get(key) for key in ("utterances", "out_of_scope"))
-    if not (type(utterances) is int and type(rejected) is int and 0 <= rejected <= utterances):
+    counts = cast("dict[str, Any]", reference.get("counts") or {})
+    try:
+        utterances, rejected = int(reference["utterances"]), int(counts["out_of_scope"])
+    except (KeyError, TypeError, ValueError):
+        utterances = rejected = -1
+    if not 0 <= rejected <= utterances:
         raise RefusedError(f"{packages.REFERENCE} of the package has no counts: package it again.")
     return rejected / utterances if utterances else None
 

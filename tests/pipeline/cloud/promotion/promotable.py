@@ -82,7 +82,7 @@ def register(
         made = write_package(cloud, Path(folder) / "package", component)
         summary = json.loads((made / "package.json").read_text())
         summary["recipe_sha256"] = hashlib.sha256((made / "recipe.json").read_bytes()).hexdigest()
-        reference = b'{"format": 1, "utterances": 20, "out_of_scope": 2}'
+        reference = b'{"format": 1, "utterances": 20, "counts": {"out_of_scope": 2}}'
         (made / "reference.json").write_bytes(reference)
         summary["reference_sha256"] = hashlib.sha256(reference).hexdigest()
         (made / "package.json").write_text(json.dumps(summary))
