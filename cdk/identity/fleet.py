@@ -1,4 +1,4 @@
-"""What a platform engineer may do with devices: all that ``slm fleet`` and ``slm promote`` call.
+"""What a platform engineer may do with devices: all that ``slm fleet`` calls, and promotion.
 
 Devices are the project's by their groups, and a certificate by what it is attached to; neither is
 in an ARN. What is made (a thing, a certificate) is therefore allowed by kind, and what gives a
@@ -142,42 +142,10 @@ def _packages(names: Names) -> list[iam.PolicyStatement]:
 
 
 def _promotion(names: Names) -> list[iam.PolicyStatement]:
-    """What promotion reads and writes beside that; an approval is somebody else's."""
+    """Starts the machine that promotes, which alone reads models and deploys what it verified."""
     settings = names.settings
-    deployments, processed = names.bucket("deployments"), names.bucket("processed")
-    windows = f"{settings.telemetry_prefix}/*"
+    records = f"{names.bucket('deployments')}/{settings.promotions_prefix}/*"
     return [
-        allow(
-            "RecordPromotions",
-            [*READ, *WRITE],
-            [
-                f"{deployments}/{prefix}/*"
-                for prefix in (settings.promotions_prefix, settings.references_prefix)
-            ],
-        ),
-        allow(
-            "ReadModels",
-            READ,
-            [
-                f"{names.bucket('pipeline')}/executions/*/TrainModel/*",
-                f"{names.bucket('models')}/*",
-                f"{deployments}/pushed/*",
-            ],
-        ),
-        allow("ReadWindows", READ, [f"{processed}/{windows}"]),
-        allow(
-            "ListWindows", ["s3:ListBucket"], [processed], {"StringLike": {"s3:prefix": [windows]}}
-        ),
-        allow(
-            "VerifySignature",
-            ["kms:Verify"],
-            [names.key_arn],  # every key, of which the condition picks the one
-            {"ForAnyValue:StringEquals": {"kms:ResourceAliases": settings.signing_alias}},
-        ),
-        allow(
-            "WriteHistory",
-            ["sagemaker:UpdateModelPackage"],
-            names.model_packages,
-            {"Null": {"sagemaker:ModelApprovalStatus": "true"}},
-        ),
+        allow("StartPromotion", ["states:StartExecution"], [settings.promotion_machine_arn]),
+        allow("ReadPromotions", READ, [records]),
     ]

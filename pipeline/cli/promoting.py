@@ -11,7 +11,9 @@ import json
 import os
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +22,7 @@ import typer
 from pipeline.cli.cloud import PANEL, Endpoint, Environment, Home
 
 if TYPE_CHECKING:
-    from pipeline.cloud.promotion.promoting import Promoter
+    from pipeline.cloud.promotion.promoting import Look
     from pipeline.cloud.promotion.record import Record
     from pipeline.cloud.session import Account
 
@@ -51,6 +53,10 @@ def promote(
         Path | None,
         typer.Option(help="No account: this machine's registry, and a folder for devices."),
     ] = None,
+    by_machine: Annotated[
+        bool,
+        typer.Option("--by-machine", help="The account's state machine does it; this only looks."),
+    ] = False,
     once: Annotated[bool, typer.Option("--once", help="One step, and no waiting.")] = False,
     again: Annotated[
         bool, typer.Option("--again", help="Also a version that was rolled back.")
@@ -67,13 +73,27 @@ def promote(
     if to_folder is not None:
         _promote_to_folder(home, version, to_folder)
         return
+    from pipeline.cloud.promotion import watching
     from pipeline.cloud.promotion.promoting import Promoter
+    from pipeline.errors import UsageError
 
     source, target = _accounts(env, to, to_profile, endpoint_url)
-    promoter = Promoter(source, target, name=_own_name())
-    record = promoter.begin(_arn(source, version), again=again)
+    arn = _arn(source, version)
+    if by_machine:
+        if again or to is not None:
+            raise UsageError("--by-machine goes where the settings say, and not --again.")
+        now = datetime.now(UTC).replace(microsecond=0)
+        execution = watching.start(source, arn)
+        typer.echo(f"started  {execution}")
+        if once:
+            return
+        onlooker = watching.Onlooker(target)
+        record, advance = onlooker.find(arn, now), onlooker.look
+    else:
+        promoter = Promoter(source, target, name=_own_name())
+        record, advance = promoter.begin(arn, again=again), promoter.advance
     typer.echo(f"{record.name} from {record.source} to {record.target}")
-    record = _follow(promoter, record, once=once, poll_seconds=poll_seconds)
+    record = _follow(advance, record, once=once, poll_seconds=poll_seconds)
     if record.state == "done":
         typer.echo(f"done     {record.component}: {record.reason}")
     elif record.ended:
@@ -105,14 +125,14 @@ def promotions(
 
 
 def _follow(
-    promoter: Promoter, record: Record, *, once: bool, poll_seconds: float | None
+    advance: Callable[[str], Look], record: Record, *, once: bool, poll_seconds: float | None
 ) -> Record:
     """Go on to the end, and say what is new."""
 
     said = ""
     while True:
         state = record.state
-        look = promoter.advance(record.name)
+        look = advance(record.name)
         record = look.record
         if look.words != said:
             said = look.words

@@ -38,7 +38,7 @@ _THROTTLED = frozenset({
 })  # fmt: skip
 _MISSING = frozenset({
     "ResourceNotFound", "ResourceNotFoundException", "NotFoundException", "NoSuchKey",
-    "NoSuchBucket", "NoSuchEntity", "ParameterNotFound", "404",
+    "NoSuchBucket", "NoSuchEntity", "ParameterNotFound", "StateMachineDoesNotExist", "404",
 })  # fmt: skip
 _CONFLICT = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412"})
 _MISSING_WORDS = re.compile(r"does not exist|not found|could not find", re.IGNORECASE)
