@@ -159,7 +159,10 @@ def _line(point: Point, periods: int) -> str:
 
 
 def draw(points: list[Point], periods: int, path: Path) -> None:
-    """Median delay against the share that shifts: a panel a kind, a line a fleet."""
+    """Mean delay against the share that shifts: a panel a kind, a line a fleet.
+
+    A try in which nothing was seen counts as one period more than there were.
+    """
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -176,13 +179,14 @@ def draw(points: list[Point], periods: int, path: Path) -> None:
     for row, (name, key) in enumerate((("this check", "delays"), ("PSI > 0.25", "psi_delays"))):
         for column, (kind, size) in enumerate(panels):
             panel = axes[row][column]
-            for colour, devices in zip(colours, fleets, strict=True):
+            for place, (colour, devices) in enumerate(zip(colours, fleets, strict=True)):
                 key_of = (kind, size, devices)
                 mine = [p for p in points if (p.kind, p.reference, p.devices) == key_of]
                 mine.sort(key=lambda point: point.share)
-                shares = [100 * point.share for point in mine]
-                middle = [float(np.median(getattr(point, key))) for point in mine]
-                panel.plot(shares, middle, "o-", ms=4, color=colour, label=f"{devices:,}")
+                # a little apart, so that equal lines are seen
+                shares = [100 * point.share + 0.35 * place for point in mine]
+                days = [float(np.mean(getattr(point, key))) for point in mine]
+                panel.plot(shares, days, "o-", ms=4, color=colour, label=f"{devices:,}")
             panel.axhline(periods + 1, color="0.7", lw=1, ls="--")
             ticks = [*range(1, periods + 1, 2), periods + 1]
             panel.set_yticks(ticks, [*map(str, ticks[:-1]), "not seen"])
@@ -193,7 +197,7 @@ def draw(points: list[Point], periods: int, path: Path) -> None:
             panel.set_title(said, fontsize=9, loc="left")
             if row:
                 panel.set_xlabel("share of utterances that shift, %")
-        axes[row][0].set_ylabel("days until the first alarm (median)")
+        axes[row][0].set_ylabel("days until the first alarm (mean)")
     axes[0][-1].legend(title="devices", frameon=False, fontsize=9)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
