@@ -79,8 +79,8 @@ class Protocol(HttpToolsProtocol):
                 raise ValueError  # ends the parsing of what is left
         self._head = -(1 << 62)
         super().on_headers_complete()
-        open_cycles = [cycle for cycle in self._cycles if not cycle.response_complete]
-        self._cycles = [*open_cycles, cast("Any", self.cycle)]
+        known = [*self._cycles, cast("Any", self.cycle)]
+        self._cycles = [cycle for cycle in known if cycle and not cycle.response_complete]
 
     def on_message_complete(self) -> None:
         """The client has done its part."""
