@@ -39,7 +39,8 @@ _SETTINGS = (
 )
 """Actions that show how something is set up or what it holds by name, and none of its content."""
 _READS = (
-    "Batch", "Decrypt", "Describe", "Filter", "Get", "List", "Lookup", "Receive", "Search", "View",
+    "Batch", "Decrypt", "Describe", "Filter", "Get", "List", "Lookup", "Receive", "Search",
+    "Verify", "View",
 )  # fmt: skip
 
 
@@ -183,7 +184,11 @@ def targets(account: AccountTemplates) -> list[Target]:
             "sqs",
             tuple(
                 f"{arn}:sqs:{here}:{name}"
-                for name in (settings.dead_letter_queue, dead_letters_name(settings))
+                for name in (
+                    settings.dead_letter_queue,
+                    settings.promotion_dead_letter_queue,
+                    dead_letters_name(settings),
+                )
             ),
         ),
         Target("devices", "iot", (f"{arn}:iot:{here}:thing/*", f"{arn}:iot:{here}:cert/*")),

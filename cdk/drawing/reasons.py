@@ -66,9 +66,8 @@ REASONS: Mapping[str, str] = {
     "FollowDeployments": "How each device stands; a deployment that is bad is stopped.",
     "FindDevices": "Which devices are in the two groups.",
     "CallFunction": "The machine calls the function that promotes, and no other.",
-    "StartPromotion": "Approved starts the machine, this one.",
-    "RecordPromotions": "Where a promotion stands, and the reference of what is published.",
-    "ReadModels": "Compares the model with the hash that the registry has of it.",
+    "StartPromotion": "Approved, or slm promote --by-machine, starts the machine, this one.",
+    "ReadPromotions": "How far each promotion is, and why.",
     # devices
     "ReadComponents": "The components that a deployment names.",
     "FindBucket": "The nucleus asks for the bucket's region before it downloads.",

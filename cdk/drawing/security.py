@@ -30,7 +30,7 @@ from cdk.drawing.canvas import WIDTH, Canvas
 _MARGIN = 14
 _LABELS = 116  # px for the resources' names
 _ROW = 19
-_HEAD = 132  # px for the principals' names, which stand upright
+_HEAD = 148  # px for the principals' names, which stand upright
 _CHARACTERS = 68
 _FILLS: Mapping[str, str] = {
     DELETE: "#fca5a5",
@@ -108,7 +108,7 @@ def _named(principal: Principal) -> str:
 
 
 def _style(letters: str) -> str:
-    return "cell" if len(letters) < 3 else "narrow"
+    return "cell" if len(letters) < 2 else "narrow"
 
 
 def _fill(letters: str) -> str:
