@@ -105,7 +105,8 @@ def test_at_an_endpoint_it_reads_the_buckets_and_tells_the_account(
     head = account.head(f"s3://{settings.pipeline_bucket}/{report}")
     assert head["ServerSideEncryption"] == "aws:kms"
     metrics = account.client("cloudwatch").list_metrics(Namespace=settings.metric_namespace)
-    assert {one["MetricName"] for one in metrics["Metrics"]} == {"DriftFigures", "DriftUtterances"}
+    names = {one["MetricName"] for one in metrics["Metrics"]}
+    assert names == {"DriftFigures", "DriftUtterances", "DevicesBehind", "LatencyP95"}
 
 
 def test_in_the_account_the_deployed_pipeline_is_started_and_read(
