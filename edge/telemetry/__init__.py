@@ -7,7 +7,7 @@
     telemetry.error("overload")
     telemetry.close()
 
-What is counted, in which form, and why that is safe: docs/telemetry.md.
+What is counted, and why that is safe: docs/device.md; what is made of it: docs/drift.md.
 
 What it leaves out: judging the counts. Whoever has the windows and the model's reference does.
 """
