@@ -84,12 +84,16 @@ MODULES = {
     "test_the_page_shows_what_the_program_prints",
     "benchmarks.drift": BENCHMARK,
     "benchmarks.fuzz": BENCHMARK,
+    "benchmarks.mutations": "tests/benchmarks/test_mutations.py::"
+    "test_no_mutated_package_is_accepted_and_none_ends_in_anything_but_a_sentence",
     "benchmarks.prediction": BENCHMARK,
     "benchmarks.prepare": BENCHMARK,
     "benchmarks.runner": BENCHMARK,
     "benchmarks.service": BENCHMARK,
     "benchmarks.sizing": BENCHMARK,
     "benchmarks.training": BENCHMARK,
+    "benchmarks.updates": "tests/benchmarks/test_updates.py::"
+    "test_after_a_kill_one_good_version_serves",
     "cdk.foundation.emptying": f"{ACCOUNT}::test_destroying_dev_leaves_nothing_but_the_bootstrap",
     "steps.NAME": "tests/containers/test_dockerfiles.py::"
     "test_the_steps_of_an_image_start_with_its_packages_alone",
