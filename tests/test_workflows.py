@@ -131,7 +131,7 @@ def test_every_command_is_known_and_has_all_that_it_needs(
 
 
 def test_an_output_that_is_used_is_one_that_the_command_hands_on():
-    from tests.cdk.test_delivery import BUILDSPECS
+    from tests.cdk.test_delivery_builds import BUILDSPECS
 
     handed = {
         step: set(read(BUILDSPECS / f"{step}.yml")["env"]["exported-variables"])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.settings import Settings
+from tests.cdk.delivery import delivery, staging  # noqa: F401 - fixtures
 from tests.cdk.retraining import account, endpoint  # noqa: F401 - fixtures
 from tests.cdk.synthesized import Synthesized, synthesize
 
