@@ -208,6 +208,9 @@ def fuzz(model: Path, requests: int, seed: int, say: Callable[[str], None] = pri
         if service.ask(RIGHT) != work.right:
             work.seen.wrong.append("a right request at the end was not answered")
         work.seen.late = service.resident
+        if service.said:
+            work.seen.wrong.append(f"the service said: {service.said[-1000:]}")
+            say(f"{work.seen.answers}; {work.seen.wrong[:20]}")  # it ends the run, see Service
     return work.seen
 
 

@@ -116,7 +116,8 @@ class Protocol(HttpToolsProtocol):
         if not any(cycle.response_started for cycle in cycles):
             self.transport.write(raw(Problem(status, detail, kind)))
         for cycle in cycles:
-            cycle.disconnected = True  # what is still answered is not written
+            cycle.disconnected = True  # what is still answered is not written,
+            cycle.waiting_for_100_continue = False  # nor that its body may come
             cycle.message_event.set()
         self._linger()
 

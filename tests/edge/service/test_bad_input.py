@@ -105,6 +105,9 @@ def test_nonsense_behind_a_request_is_a_problem_and_no_fault(service: Service) -
     for behind in (b"nonsense\r\n\r\n", asked[:-5] + b"\r\nnonsense\r\n\r\n", asked + b"\0" * 50):
         status, _ = send(service, asked + behind)
         assert status in (200, 400)
+    waits = asked[: asked.index(b"Content")] + b"Expect: 100-continue\r\n"
+    chunked = waits + b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n"
+    assert send(service, chunked)[0] == 400
     assert service.ask(RIGHT)[0] == 200
 
 
