@@ -92,6 +92,7 @@ synth: $(READY) $(CDK)
 
 synth-%:
 	@$(CDK) synth --quiet --no-version-reporting --context env=$* --output build/cdk/$*
+	@rm -f build/cdk/$*/performance-counters.json  # timings, for the cdk command alone
 	@echo "build/cdk/$*"
 
 diagram: $(READY) $(CDK)
