@@ -203,12 +203,13 @@ def stacks_of(synthesized: Synthesized) -> dict[str, dict[str, Any]]:
     }
 
 
-def test_an_environment_is_four_stacks_and_with_identity_center_five(
+def test_an_environment_is_six_stacks_and_with_identity_center_seven(
     whole: Synthesized, with_people: Synthesized
 ) -> None:
-    four = {f"slm-edge-dev-{part}" for part in ("foundation", "roles", "training", "edge")}
-    assert set(stacks_of(whole)) == four
-    assert set(stacks_of(with_people)) == {*four, "slm-edge-dev-identity"}
+    parts = ("foundation", "roles", "training", "edge", "promotion", "monitoring")
+    six = {f"slm-edge-dev-{part}" for part in parts}
+    assert set(stacks_of(whole)) == six
+    assert set(stacks_of(with_people)) == {*six, "slm-edge-dev-identity"}
 
 
 def test_a_stack_knows_its_account_and_region(whole: Synthesized) -> None:
@@ -225,9 +226,10 @@ def test_permission_sets_are_made_where_the_identity_center_instance_lives(
 
 def test_roles_are_deployed_before_what_runs_with_them(whole: Synthesized) -> None:
     stacks = stacks_of(whole)
-    for part in ("training", "edge"):
+    for part in ("training", "edge", "monitoring"):
         assert "slm-edge-dev-roles" in stacks[f"slm-edge-dev-{part}"]["dependencies"]
         assert "slm-edge-dev-foundation" in stacks[f"slm-edge-dev-{part}"]["dependencies"]
+    assert "slm-edge-dev-edge" in stacks["slm-edge-dev-promotion"]["dependencies"]
 
 
 def test_only_prods_stacks_are_protected_from_removal(
@@ -271,7 +273,7 @@ def test_cfn_lint_has_nothing_to_say_about_any_environment(
         for environment in environments
         for path in sorted(environment.folder.glob("*.template.json"))
     ]
-    assert len(templates) == 17
+    assert len(templates) == 25
     lint = Path(sys.executable).with_name("cfn-lint")
     done = subprocess.run(
         [str(lint), "--regions", "eu-west-1", "--", *templates],
