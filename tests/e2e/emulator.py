@@ -58,6 +58,7 @@ def mend() -> None:
     """Mend what keeps moto's CloudFormation from making our resources (moto 5.2.5)."""
     from moto.cloudformation.models import CloudFormationBackend
     from moto.kms.models import Key
+    from moto.kms.utils import generate_private_key
 
     from tests.moto_server import sign_digests_as_they_are
 
@@ -65,11 +66,16 @@ def mend() -> None:
     make = Key.create_from_cloudformation_json
 
     def make_as_the_api(name: str, template: Any, *arguments: Any, **options: Any) -> Any:
-        """A template has tags and policy in other forms than KMS's own API."""
+        """A template has tags and policy in other forms than KMS's own API, and may ask for a key
+        that signs; moto makes all of them for encryption."""
         own = dict(template["Properties"])
         own["Tags"] = [{"TagKey": t["Key"], "TagValue": t["Value"]} for t in own.get("Tags", [])]
         own["KeyPolicy"] = json.dumps(own["KeyPolicy"])
-        return make(name, {**template, "Properties": own}, *arguments, **options)
+        key = make(name, {**template, "Properties": own}, *arguments, **options)
+        if spec := own.get("KeySpec"):
+            key.key_usage, key.key_spec = own["KeyUsage"], spec
+            key.private_key = generate_private_key(spec)
+        return key
 
     Key.create_from_cloudformation_json = make_as_the_api  # type: ignore[method-assign]
     resolve = CloudFormationBackend._resolve_update_parameters

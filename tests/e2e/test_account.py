@@ -333,7 +333,13 @@ def calls_of_jobs(account: Account) -> set[tuple[str, str, str]]:
         if job is None:
             continue
         step = job[1]
-        if target := request.get("target"):
+        target = request.get("target", "")
+        service, _, operation = target.partition(".")
+        if service == "TrentService":
+            found.add((step, f"kms:{operation}", _signing_key(account)))
+        elif service.startswith("GraniteService"):
+            found.add((step, f"cloudwatch:{operation}", account.settings.metric_namespace))
+        elif target:
             action = f"sagemaker:{target.removeprefix('SageMaker.')}"
             found.add((step, action, _resource(account, request)))
         else:
@@ -351,6 +357,11 @@ def _resource(account: Account, request: dict[str, str]) -> str:
     return account.settings.model_package_group_arn
 
 
+def _signing_key(account: Account) -> str:
+    key = account.client("kms").describe_key(KeyId=account.settings.signing_alias)
+    return key["KeyMetadata"]["Arn"]
+
+
 def test_every_call_of_a_job_is_allowed_to_its_role_and_no_unrelated_one_is(
     account: Account, executed: str
 ):
@@ -362,21 +373,26 @@ def test_every_call_of_a_job_is_allowed_to_its_role_and_no_unrelated_one_is(
     roles = dict(roles_of(definition["Steps"]))
     iam = account.client("iam")
     calls = calls_of_jobs(account)
-    assert {step for step, _, _ in calls} == {"EvaluateModel", "RegisterModel", "CompileModel"}
+    assert {step for step, _, _ in calls} == {
+        "EvaluateModel", "RegisterModel", "CompileModel", "PackageComponent",
+    }  # fmt: skip
     assert {action for _, action, _ in calls} >= {
         "s3:GetObject", "sagemaker:CreateModelPackage", "sagemaker:DescribeModelPackage",
-        "sagemaker:ListModelPackages", "sagemaker:UpdateModelPackage",
+        "sagemaker:ListModelPackages", "sagemaker:UpdateModelPackage", "kms:Sign",
     }  # fmt: skip
     for step, action, resource in calls:
         name = roles[step].rpartition("/")[2]
         allowed = policies_of(iam, name)
         boundary = managed(iam, account.settings.boundary_arn)
         context = {"aws:SourceAccount": account.settings.account}
-        call = Call(action, resource, context)
-        assert is_allowed(call, allowed, boundary=boundary), (name, action, resource)
-        other = resource.replace("dev", "other")
+        other = f"{resource}0" if action.startswith("kms:") else resource.replace("dev", "other")
         assert other != resource
-        assert not is_allowed(Call(action, other, context), allowed, boundary=boundary), other
+        for one, expected in ((resource, True), (other, False)):
+            if action.startswith("cloudwatch:"):  # a metric has no ARN, its namespace is asked for
+                call = Call(action, "*", {**context, "cloudwatch:namespace": one})
+            else:
+                call = Call(action, one, context)
+            assert is_allowed(call, allowed, boundary=boundary) is expected, (name, call)
 
 
 def roles_of(steps: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
