@@ -105,7 +105,7 @@ class Killing:
 
     def _check(self, before: set[str], when: str) -> None:
         """Exactly one good version serves: of those before, or the new one."""
-        version = wait_for(lambda: ask(self.device), 30)
+        version = wait_for(lambda: ask(self.device), 90)
         state = self.device.state()
         named = {state[key] for key in ("serving", "candidate", "previous")}
         if version not in named or version not in before | {self.newest}:

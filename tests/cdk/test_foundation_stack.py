@@ -104,7 +104,7 @@ def test_cfn_lint_finds_nothing(synthesized, tmp_path: Path):
     network = {"subnets": ["subnet-0a"], "security_groups": ["sg-0b"]}
     stacks = synthesized("dev", identity=people, network=network)
     templates = sorted(str(path) for path in stacks.folder.glob("*.template.json"))
-    assert len(templates) == 4
+    assert len(templates) == 6
     done = subprocess.run(
         [str(Path(sys.executable).with_name("cfn-lint")), *templates],
         capture_output=True,

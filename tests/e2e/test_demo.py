@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import platform
 import subprocess
 import sys
 import zipfile
@@ -71,7 +72,7 @@ def test_the_compiled_model_is_small_and_answers_as_the_trained_one(demo: Slm, r
 
 
 def test_the_packaged_zip_answers_with_nothing_but_the_edge_dependencies(demo: Slm, tmp_path: Path):
-    (archive,) = demo.output("package").glob("*.zip")
+    (archive,) = demo.output("package").glob(f"*-{platform.machine()}.zip")
     with zipfile.ZipFile(archive) as zipped:
         zipped.extractall(tmp_path)
     program = (
