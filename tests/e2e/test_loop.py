@@ -305,3 +305,4 @@ def test_a_shift_in_language_is_seen_retrained_approved_and_gone(loop: Loop) -> 
         assert (newest["version"], newest["status"]) == ("1.0.2", "no drift")
         assert [process.poll() for process in processes] == [None] * 50
     assert [process.returncode for process in processes] == [0] * 50
+    assert len(loop.outputs("evaluation/evaluation.json")) == 2, "one training more than the first"
