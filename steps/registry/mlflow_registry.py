@@ -7,7 +7,8 @@ the tag decides. Metrics, parameters and files belong to a run of the experiment
 ``GROUP/registered``, whose artifacts lie in ``mlartifacts/`` beside the SQLite file.
 
 Several processes may use the file at once: SQLite's locks are waited for, and only one process
-at a time creates or migrates the tables.
+makes the tables. They are made in a file beside it, which then takes its name, because MLflow's
+migrations are no transaction: what a killed process left half-made, MLflow refuses for ever.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def sqlite_file(uri: str) -> Path | None:
 
 @contextlib.contextmanager
 def sole_opener(database: Path) -> Iterator[None]:
-    """Hold the lock under which MLflow's tables are created or migrated.
+    """Hold the lock under which MLflow's tables are made.
 
     MLflow's own lock covers only the making of the tables, not the migration after it, lies in
     the temporary folder, which two containers do not share, and is missing on Windows. This
@@ -87,10 +88,24 @@ def open_client(uri: str) -> MlflowClient:
     if database is None:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
     with sole_opener(database):  # the constructor opens the file already
+        if not database.exists():
+            _make_tables(database)
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         _patiently(lambda: client.search_experiments(max_results=1))
         _patiently(lambda: client.search_registered_models(max_results=1))
     return client
+
+
+def _make_tables(database: Path) -> None:
+    """Make MLflow's tables beside ``database`` and give them its name when they are whole."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    unfinished = database.with_name(f"{database.name}.unfinished")
+    for left in (unfinished, unfinished.with_name(f"{unfinished.name}-journal")):
+        left.unlink(missing_ok=True)
+    store = SqlAlchemyStore(f"sqlite:///{unfinished}", (database.parent / "mlartifacts").as_uri())
+    store.engine.dispose()  # an open file cannot be renamed everywhere
+    unfinished.replace(database)
 
 
 def _patiently(call: Callable[[], _T]) -> _T:

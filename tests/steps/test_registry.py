@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -295,6 +296,29 @@ def test_two_processes_make_the_database_and_register_at_once(
     champion = open_registry(GROUP).champion()
     assert champion is not None
     assert champion.version == 2
+
+
+def test_tables_that_a_killed_process_left_half_made_are_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path
+) -> None:
+    monkeypatch.setenv("SLM_REGISTRY", "mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    command = [sys.executable, "-c", _REGISTER, "execution-1", str(tmp_path / "entry")]
+    process = subprocess.Popen(command, cwd=repository)
+    deadline = time.monotonic() + 120
+    while not any(path.stat().st_size for path in tmp_path.glob("mlflow.db.unfinished")):
+        assert process.poll() is None, "the database was made without the file beside it"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "mlflow.db").exists()
+    package = open_registry(GROUP).register(entry_for(tmp_path / "entry", "execution-1"))
+    assert package.version == 1
+    assert sorted(path.name for path in tmp_path.glob("mlflow.db*")) == [
+        "mlflow.db",
+        "mlflow.db.lock",
+    ]
 
 
 def test_the_champion_of_no_database_is_none_and_makes_none(
