@@ -34,6 +34,8 @@ PUSH = (
     "ecr:UploadLayerPart",
 )
 BUILDS = ("codebuild:BatchGetBuilds", "codebuild:StartBuild", "codebuild:StopBuild")
+APPROVAL = "Approve"
+"""The stage in which a person decides, and the action in it."""
 
 
 def own_repositories(names: Names) -> list[str]:
@@ -146,6 +148,11 @@ def of_boundary(names: Names, targets: Sequence[Settings]) -> list[iam.PolicySta
 def artifacts(names: Names) -> str:
     """The pipeline's artifacts, below a prefix that CodePipeline makes of the pipeline's name."""
     return f"{names.bucket('pipeline')}/{names.settings.delivery_prefix}/*"
+
+
+def approval(names: Names) -> str:
+    """The ARN of the action that waits for a person; see pipeline.py."""
+    return names.arn("codepipeline", f"{names.settings.delivery_pipeline}/{APPROVAL}/{APPROVAL}")
 
 
 def connection(settings: Settings) -> str:

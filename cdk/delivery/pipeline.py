@@ -148,7 +148,7 @@ class DeliveryPipeline(Construct):
                     for machine in ("x86", "arm")
                 ),
             ],
-            "Approve": [self._approval()],
+            permissions.APPROVAL: [self._approval()],
             three.capitalize(): [
                 self._build("Deploy", f"{three}-deploy", {**IMAGES, **COMMIT}),
                 self._build("Promote", f"{three}-promote", STAGED, order=2),
@@ -186,7 +186,7 @@ class DeliveryPipeline(Construct):
         delivery = self._names.settings.delivery
         return _action(
             actions.ManualApprovalAction(
-                action_name="Approve",
+                action_name=permissions.APPROVAL,
                 additional_information="#{Staged.FIGURES}",
                 external_entity_link="#{Staged.REPORT}",
                 notification_topic=self._alerts,

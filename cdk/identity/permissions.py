@@ -5,10 +5,11 @@ account, who is none of these, bootstraps it and repairs it.
 
 ==================  =====================================================================
 data-scientist      opens Studio, starts and follows executions, reads data and models
-ml-engineer         and imports datasets, pushes runs, approves models, publishes packages
-platform-engineer   deploys through the bootstrap's roles, runs the fleet of devices, lifts the
-                    budget's brake, and empties the buckets where data is not retained; reads
-                    no data
+ml-engineer         and imports datasets, pushes runs, approves models and releases, publishes
+                    packages
+platform-engineer   deploys through the bootstrap's roles, starts and holds releases, runs the
+                    fleet of devices, lifts the budget's brake, and empties the buckets where data
+                    is not retained; reads no data
 auditor             reads configuration, policies, the trail and access logs; reads no data
 ==================  =====================================================================
 
@@ -22,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from aws_cdk import aws_iam as iam
 
 from cdk.edge.telemetry import dead_letters_name
-from cdk.identity import fleet
+from cdk.identity import fleet, releases
 from cdk.roles import wildcards
 from cdk.roles.names import Names
 from cdk.roles.statements import READ, WRITE, allow
@@ -79,6 +80,7 @@ def _ml_engineer(names: Names) -> list[iam.PolicyStatement]:
         _key(names, ["kms:Decrypt", "kms:GenerateDataKey"]),
         # the key's ARN, which an upload names
         allow("FindKey", ["kms:DescribeKey"], [names.key_arn], _by_alias(names)),
+        *releases.approving(names),
     ]
 
 
@@ -117,6 +119,7 @@ def _platform_engineer(names: Names) -> list[iam.PolicyStatement]:
         ),
         _key(names, ["kms:Decrypt"], through="sqs"),
         *fleet.statements(names),
+        *releases.governing(names),
         *([] if settings.retain_data else [_empty(names)]),
     ]
 

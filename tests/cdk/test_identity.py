@@ -12,6 +12,7 @@ from cdk.identity.stack import why_left_out
 from pipeline.sections import PERMISSION_SETS, PermissionSet
 from pipeline.settings import ENVIRONMENTS, ROLE_KINDS, Settings
 from tests.cdk.conftest import GROUP, INSTANCE, changed
+from tests.cdk.delivery import CONNECTION, NAME, Delivery
 from tests.cdk.policies import Call, is_allowed, statements_in
 from tests.cdk.synthesized import Synthesized
 
@@ -73,9 +74,9 @@ def test_a_permission_sets_name_fits_in_every_environment(environment):
         assert len(permission_set_name(settings, name)) <= 32
 
 
-def test_a_permission_sets_policy_fits(dev):
+def test_a_permission_sets_policy_fits(dev, tooling):
     """10,240 characters, since it becomes the inline policy of a role."""
-    for one in permission_sets(dev).values():
+    for one in (*permission_sets(dev).values(), *permission_sets(tooling).values()):
         assert len(json.dumps(one["InlinePolicy"], separators=(",", ":"))) <= 10_240 - 500
         assert len(one["Description"]) <= 700
 
@@ -378,3 +379,86 @@ def test_the_platform_engineer_looks_at_what_failed(dev):
         assert Person(dev, PLATFORM).may("sqs:ReceiveMessage", one)
     assert Person(dev, PLATFORM).uses_key("kms:Decrypt", service="sqs")
     assert not Person(dev, SCIENTIST).may("sqs:ReceiveMessage", queue)
+
+
+# The delivery ------------------------------------------------------------------------------
+
+RELEASES = f"arn:aws:codepipeline:eu-west-1:{ACCOUNT}:{NAME}"
+READING = (
+    "GetPipeline",
+    "GetPipelineExecution",
+    "GetPipelineState",
+    "ListActionExecutions",
+    "ListPipelineExecutions",
+)
+GOVERNING = {
+    "StartPipelineExecution": RELEASES,
+    "StopPipelineExecution": RELEASES,
+    "RetryStageExecution": f"{RELEASES}/Staging",
+    "EnableStageTransition": f"{RELEASES}/Prod",
+    "DisableStageTransition": f"{RELEASES}/Prod",
+}
+
+
+@pytest.fixture(scope="module")
+def tooling(synthesized) -> Synthesized:
+    """Dev as the environment in which the delivery pipeline lies."""
+    return synthesized(
+        "dev",
+        identity={"instance_arn": INSTANCE},
+        delivery={"connection": CONNECTION, "repository": "example/slm-edge"},
+    )
+
+
+def approval_in(delivery: Delivery) -> str:
+    """The ARN of the one manual approval that the delivery's template has."""
+    [(stage, action)] = [
+        (stage, action["Name"])
+        for stage, actions in delivery.stages.items()
+        for action in actions
+        if action["ActionTypeId"]["Category"] == "Approval"
+    ]
+    return f"arn:aws:codepipeline:eu-west-1:{ACCOUNT}:{delivery.pipeline['Name']}/{stage}/{action}"
+
+
+@pytest.mark.parametrize("who", PERMISSION_SETS)
+def test_only_an_ml_engineer_answers_the_approval_of_a_release(tooling, delivery, who):
+    person, approval = Person(tooling, who), approval_in(delivery)
+    assert person.may("codepipeline:PutApprovalResult", approval) is (who == ENGINEER)
+    for other in (
+        approval.replace(NAME, "somebody-elses"),
+        f"{RELEASES}/Approve/Another",
+        f"{RELEASES}/Prod/Approve",
+        RELEASES,
+    ):
+        assert not person.may("codepipeline:PutApprovalResult", other)
+
+
+@pytest.mark.parametrize("who", PERMISSION_SETS)
+def test_only_a_platform_engineer_starts_stops_and_holds_releases(tooling, who):
+    person = Person(tooling, who)
+    for action, resource in GOVERNING.items():
+        assert person.may(f"codepipeline:{action}", resource) is (who == PLATFORM), action
+        other = resource.replace(NAME, "somebody-elses")
+        assert not person.may(f"codepipeline:{action}", other), action
+        assert not person.may(f"codepipeline:{action}", f"{RELEASES}-too"), action
+
+
+@pytest.mark.parametrize("who", PERMISSION_SETS)
+def test_those_who_decide_on_a_release_see_how_far_it_is(tooling, who):
+    person = Person(tooling, who)
+    for action in READING:
+        assert person.may(f"codepipeline:{action}", RELEASES) is (who in (ENGINEER, PLATFORM))
+        assert not person.may(f"codepipeline:{action}", RELEASES.replace(NAME, "somebody-elses"))
+
+
+@pytest.mark.parametrize("who", PERMISSION_SETS)
+def test_nobody_changes_the_delivery_pipeline(tooling, who):
+    person = Person(tooling, who)
+    for action in ("CreatePipeline", "DeletePipeline", "OverrideStageCondition", "UpdatePipeline"):
+        for resource in (RELEASES, f"{RELEASES}/Prod"):
+            assert not person.may(f"codepipeline:{action}", resource)
+
+
+def test_where_there_is_no_delivery_pipeline_nobody_has_a_right_to_one(dev):
+    assert "codepipeline:" not in json.dumps(permission_sets(dev))
