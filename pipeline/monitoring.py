@@ -30,6 +30,7 @@ METRICS: Mapping[str, Publisher] = {
     "OutOfScopeAuroc": "EvaluateModel",
     "CalibrationError": "EvaluateModel",
     "ChampionAccuracy": "EvaluateModel",
+    "RegressionPassRate": "EvaluateModel",
     "CompiledAgreement": "CompileModel",
     "DriftFigures": "CheckDrift",
     "DriftUtterances": "CheckDrift",

@@ -102,7 +102,7 @@ def _executions(of: figures.Figures, charts: _Charts) -> list[_Widget]:
 def _model(of: figures.Figures, charts: _Charts) -> list[_Widget]:
     quality, parity = of.quality_bounds(), of.parity_bounds()
     return [
-        charts.graph("Gate: accuracy and out-of-scope AUROC", of.quality(), bounds=quality),
+        charts.graph("Gate: accuracy, out of scope, regression set", of.quality(), bounds=quality),
         charts.graph("Candidate against champion, accuracy", of.champion()),
         charts.graph("Gate: calibration and agreement", of.parity(), bounds=parity),
     ]

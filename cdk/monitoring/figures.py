@@ -98,16 +98,18 @@ class Figures:
         ]
 
     def newest(self) -> list[Line]:
-        return [*self.champion(), *self.quality()[1:], *self.parity()[:1]]
+        """As many numbers as have room, so the regression set's is in its chart alone."""
+        return [*self.champion(), *self.quality()[1:2], *self.parity()[:1]]
 
     def quality(self) -> list[Line]:
         return [
             self._own("Accuracy", "accuracy", BLUE),
             self._own("OutOfScopeAuroc", "out-of-scope AUROC", GREEN),
+            self._own("RegressionPassRate", "regression set passed", ORANGE),
         ]
 
     def quality_bounds(self) -> list[tuple[str, float]]:
-        return self._bounds("MinAccuracy", "MinOutOfScopeAuroc")
+        return self._bounds("MinAccuracy", "MinOutOfScopeAuroc", "MinRegressionPassRate")
 
     def parity(self) -> list[Line]:
         return [

@@ -74,7 +74,11 @@ def charted(evaluation: dict[str, Any]) -> dict[str, float | None]:
         "CalibrationError": evaluation["figures"]["expected_calibration_error"],
         "ChampionAccuracy": rival.get("accuracy"),
     }
-    return {name: None if figure is None else figure["value"] for name, figure in figures.items()}
+    regression = evaluation["regression"]
+    return {
+        **{name: None if figure is None else figure["value"] for name, figure in figures.items()},
+        "RegressionPassRate": None if regression is None else regression["pass_rate"],
+    }
 
 
 def summary(evaluation: dict[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from cdk.monitoring.dashboard import COLUMNS, body
 from cdk.monitoring.figures import STEPS, metrics_of
 from pipeline.cloud.prices import read_prices
 from pipeline.monitoring import METRICS, PIPELINES, TOLD
+from pipeline.parameters import parameters
 from pipeline.settings import Settings
 from tests.cdk.synthesized import Synthesized
 
@@ -58,6 +59,23 @@ def test_every_metric_is_published_by_somebody(shown: dict[str, Any]) -> None:
 def test_every_metric_of_ours_is_on_it(shown: dict[str, Any]) -> None:
     read = {name for namespace, name, *_ in metrics_of(shown["widgets"]) if namespace != PIPELINES}
     assert read == set(METRICS)
+
+
+def test_the_pass_rate_of_the_regression_set_stands_beside_the_gates_other_figures(
+    shown: dict[str, Any],
+) -> None:
+    [gate] = [one for one in widgets(shown, "metric") if one["title"].startswith("Gate: accuracy")]
+    assert [entry[1] for entry in gate["metrics"]] == [
+        "Accuracy", "OutOfScopeAuroc", "RegressionPassRate",
+    ]  # fmt: skip
+    defaults = {one.name: one.default for one in parameters(DEV)}
+    bounds = {
+        name: bound["value"]
+        for bound in gate["annotations"]["horizontal"]
+        for name in bound["label"].split(", ")
+    }
+    gated = ("MinAccuracy", "MinOutOfScopeAuroc", "MinRegressionPassRate")
+    assert bounds == {name: defaults[name] for name in gated}
 
 
 def test_it_reads_few_enough_metrics_to_be_one_of_the_three_that_are_free(

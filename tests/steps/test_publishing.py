@@ -86,18 +86,26 @@ def test_evaluate_charts_the_candidate_beside_the_champion() -> None:
         "expected_calibration_error": {"value": 0.02},
     }
     rival = {"accuracy": {"value": 0.91}}
-    assert charted({"figures": figures, "champion": rival}) == {
+    regression = {"cases": 172, "pass_rate": 0.86, "failures": []}
+    assert charted({"figures": figures, "champion": rival, "regression": regression}) == {
         "Accuracy": 0.93,
         "OutOfScopeAuroc": None,
         "CalibrationError": 0.02,
         "ChampionAccuracy": 0.91,
+        "RegressionPassRate": 0.86,
     }
-    assert charted({"figures": figures, "champion": None})["ChampionAccuracy"] is None
+
+
+def test_what_a_dataset_or_a_registry_does_not_have_is_not_charted() -> None:
+    figures = dict.fromkeys(("accuracy", "out_of_scope_auroc", "expected_calibration_error"))
+    alone = charted({"figures": figures, "champion": None, "regression": None})
+    assert alone["ChampionAccuracy"] is None
+    assert alone["RegressionPassRate"] is None
 
 
 def test_what_steps_publish_is_in_the_list_of_metrics() -> None:
     figures = dict.fromkeys(("accuracy", "out_of_scope_auroc", "expected_calibration_error"))
-    names = charted({"figures": figures, "champion": None})
+    names = charted({"figures": figures, "champion": None, "regression": None})
     assert set(names) == {name for name, by in METRICS.items() if by == "EvaluateModel"}
     compiled = compile_job.charted({"parity": {"agreement": 0.99}})
     assert set(compiled) == {name for name, by in METRICS.items() if by == "CompileModel"}
