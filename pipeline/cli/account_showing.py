@@ -152,6 +152,11 @@ def print_costs(month: MonthCost, name: str, whose: str) -> None:
     watched = Text(f"with {month.devices} devices", "dim")
     table.add_row("monitoring", f"{month.watching:.2f}", watched, style="bold")
     table.add_section()
+    for part in month.promotion:
+        table.add_row(part.name, f"{part.usd:.2f}", Text(part.how, "dim"))
+    often = Text(f"{month.promotions:.0f} a month, assumed", "dim")
+    table.add_row("promotion", f"{month.promoting:.2f}", often, style="bold")
+    table.add_section()
     each = f"at ${month.execution.usd:.2f}"
     count = month.executions
     table.add_row(

@@ -21,6 +21,11 @@ from pipeline.settings import Settings
 _LAMBDA_GB = 0.125
 DEVICES = 100
 """Of an estimate that is told of none."""
+PROMOTION_GB = 0.5
+"""Memory of the function that promotes; see cdk/promotion/promotion.py."""
+STATES_A_STEP, STATES_AROUND = 3, 1
+"""What the state machine enters for each step (the step, whether it is over, a pause) and, besides,
+in each execution: the beginning; the end takes the place of a pause (cdk/promotion/machine.py)."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +68,13 @@ class ExecutionCost:
 
 @dataclass(frozen=True)
 class MonthCost:
-    """A month: what is there at rest, what watches, and some executions."""
+    """A month: what is there at rest, what watches, promotions, and some executions."""
 
     at_rest: tuple[Part, ...]
     monitoring: tuple[Part, ...]
     devices: int
+    promotion: tuple[Part, ...]
+    promotions: float
     execution: ExecutionCost
     executions: int
     budget: float
@@ -82,8 +89,13 @@ class MonthCost:
         return sum(part.usd for part in self.monitoring)
 
     @property
+    def promoting(self) -> float:
+        return sum(part.usd for part in self.promotion)
+
+    @property
     def usd(self) -> float:
-        return self.resting + self.watching + self.executions * self.execution.usd
+        executions = self.executions * self.execution.usd
+        return self.resting + self.watching + self.promoting + executions
 
 
 def execution_cost(
@@ -195,6 +207,8 @@ def month_cost(
         at_rest=tuple(_at_rest(table)),
         monitoring=monitoring_cost(settings, devices=devices, executions=executions),
         devices=devices,
+        promotion=promotion_costs(table),
+        promotions=table.assumed("promotions_a_month"),
         execution=execution,
         executions=executions,
         budget=settings.budget.monthly_usd,
@@ -239,6 +253,31 @@ def _events(table: Prices, events: float) -> float:
         + table.usd("sns_mails_100k") / 1e5
     )
     return events * each
+
+
+def promotion_costs(table: Prices) -> tuple[Part, ...]:
+    """What a month's promotions cost: the state machine's transitions, and the function's calls.
+
+    Devices download what is promoted either way, and requests to S3 are too few to count.
+    """
+    count, each = table.assumed("promotions_a_month"), table.assumed("promotion_step_seconds")
+    calls = count * table.assumed("promotion_steps")
+    entered = calls * STATES_A_STEP + count * STATES_AROUND
+    beyond = max(0.0, entered - table.free.state_transitions)
+    often = f"{count:.0f} promotions, assumed"
+    return (
+        Part(
+            "state transitions",
+            beyond / 1e3 * table.usd("state_transitions_1k"),
+            f"{entered:,.0f} of {often}; {table.free.state_transitions:,} are free",
+        ),
+        Part(
+            "calls of the function",
+            calls / 1e6 * table.usd("lambda_requests_1m")
+            + calls * each * PROMOTION_GB * table.usd("lambda_gb_second"),
+            f"{calls:,.0f} of {each:.0f} seconds, of {often}",
+        ),
+    )
 
 
 def release_cost(table: Prices) -> tuple[Part, ...]:

@@ -46,6 +46,7 @@ class Free(_Entry):
     dashboards: int
     logs_gb: float
     action_budgets: int
+    state_transitions: int
 
 
 class Prices(_Entry):

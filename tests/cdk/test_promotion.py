@@ -14,6 +14,7 @@ import pytest
 
 from cdk.promotion.code import FILES, ROOT, write_code
 from cdk.promotion.machine import definition, timeout_seconds
+from pipeline.cloud import costs
 from pipeline.cloud.promotion.plain import to_plain
 from pipeline.settings import Settings, SettingsError
 from tests.cdk.policies import Call, is_allowed, resolve, statements_in
@@ -262,6 +263,21 @@ def test_an_execution_outlasts_what_the_settings_allow(dev: Synthesized) -> None
     arn = f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:{dev.settings.promotion_function}"
     assert states == definition(dev.settings, arn)
     assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False
+
+
+def test_a_promotion_enters_as_many_states_and_takes_as_much_memory_as_is_counted(
+    dev: Synthesized,
+) -> None:
+    states = definition(dev.settings, "function")["States"]
+    assert states["Step"]["Next"] == "Over?"
+    assert states["Over?"]["Choices"][0]["Next"] == "Wait"
+    assert states["Wait"]["Next"] == "Step"
+    assert len({"Step", "Over?", "Wait"}) == costs.STATES_A_STEP
+    # the last step ends in one of two states instead of a pause, so Begin alone comes on top
+    assert set(states) == {"Begin", "Step", "Over?", "Wait", "Done", "Stopped"}
+    assert costs.STATES_AROUND == 1
+    function = dev.only("AWS::Lambda::Function", "promotion")
+    assert function["MemorySize"] == costs.PROMOTION_GB * 1024
 
 
 def test_what_the_function_is_told_fits_into_its_environment(tmp_path: Path) -> None:

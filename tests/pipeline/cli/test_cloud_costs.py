@@ -29,10 +29,12 @@ def test_the_parts_the_sum_and_the_budget_are_shown(slm, home):
     assert "minutes assumed" in done.stdout
     assert found["key"][0] == "1.00"
     assert "13.0 min of ml.m5.xlarge, spot at 50% of the price (assumed)" in done.stdout
-    resting, watching, ten, month = (
-        float(found[name][0]) for name in ("at rest", "monitoring", "10 executions", "a month")
+    *parts, month = (
+        float(found[name][0])
+        for name in ("at rest", "monitoring", "promotion", "10 executions", "a month")
     )
-    assert month == pytest.approx(resting + watching + ten, abs=0.016)
+    assert month == pytest.approx(sum(parts), abs=0.021)
+    assert found["promotion"][1] == "4 a month, assumed"
     assert found["monitoring"][1] == "with 100 devices"
     assert "of the budget of $10.00" in found["a month"][1]
     assert "above the budget" not in done.stdout

@@ -91,7 +91,9 @@ def test_a_step_that_the_table_does_not_know_takes_the_assumed_minutes():
 def test_dev_at_rest_and_ten_executions_stay_below_ten_dollars(ours):
     month = costs.month_cost(DEV, costs.execution_cost(ours, defaults(ours)))
     assert month.executions == 10
-    assert month.usd == pytest.approx(month.resting + month.watching + 10 * month.execution.usd)
+    assert month.usd == pytest.approx(
+        month.resting + month.watching + month.promoting + 10 * month.execution.usd
+    )
     assert month.usd < month.budget == 10.0
     assert max(month.at_rest, key=lambda part: part.usd).name == "key"
 
@@ -129,6 +131,28 @@ def test_a_release_costs_its_builds_and_the_minutes_of_the_delivery_pipeline():
     )
     minutes = small + medium + arm
     assert pipeline.usd == pytest.approx(minutes * table.usd("codepipeline_minute"))
+
+
+def test_promotions_cost_transitions_beyond_those_that_are_free_and_the_calls_of_a_function():
+    table = read_prices()
+    count, steps = table.assumed("promotions_a_month"), table.assumed("promotion_steps")
+    transitions, calls = costs.promotion_costs(table)
+    entered = count * (steps * costs.STATES_A_STEP + costs.STATES_AROUND)
+    beyond = max(0.0, entered - table.free.state_transitions)
+    assert transitions.usd == pytest.approx(beyond / 1e3 * table.usd("state_transitions_1k"))
+    seconds = count * steps * table.assumed("promotion_step_seconds")
+    assert calls.usd == pytest.approx(
+        seconds * costs.PROMOTION_GB * table.usd("lambda_gb_second")
+        + count * steps / 1e6 * table.usd("lambda_requests_1m")
+    )
+    assert all(f"{count:.0f} promotions, assumed" in one.how for one in (transitions, calls))
+
+
+def test_transitions_are_paid_for_once_the_free_ones_are_used_up():
+    table = read_prices()
+    none = table.free.model_copy(update={"state_transitions": 0})
+    transitions, _ = costs.promotion_costs(table.model_copy(update={"free": none}))
+    assert transitions.usd > 0
 
 
 def test_minutes_of_a_local_run_leave_out_what_did_not_run():
