@@ -4,7 +4,8 @@
 
 account.py         the templates as resources, with every reference resolved
 access.py          which principal may do what to which resource
-graph.py           resources as nodes, and which of them starts, tells or feeds which
+graph.py           resources as nodes, and which of them starts, tells or feeds which: edges.py
+cards.py           what the card of a resource says; release.py has those of the delivery
 canvas.py          rectangles, lines and text as SVG
 infrastructure.py  docs/images/infrastructure.svg
 security.py        docs/images/security.svg

@@ -59,7 +59,7 @@ def _account(assembly: Path | None, env: str) -> AccountTemplates:
     if assembly is not None:
         return AccountTemplates.read(assembly, Settings.load(env))
     with tempfile.TemporaryDirectory() as folder:
-        return synthesize(example_settings(), Path(folder))
+        return synthesize(example_settings(Path(folder)), Path(folder))
 
 
 if __name__ == "__main__":

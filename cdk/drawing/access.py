@@ -99,7 +99,8 @@ def _people(account: AccountTemplates) -> Iterator[Principal]:
 
 
 def _services(account: AccountTemplates) -> Iterator[Principal]:
-    for one in account.of_type("AWS::IAM::Role"):
+    roles = account.of_type("AWS::IAM::Role")
+    for one in sorted(roles, key=lambda role: role.stack == "delivery"):
         title = one.name.removeprefix(f"{account.settings.name}-")
         yield Principal(title, "service", one, _statements(one))
 
@@ -126,13 +127,23 @@ def read_statements(document: Mapping[str, Any]) -> Iterator[Statement]:
 
 
 def trusted(role: Resource) -> list[str]:
-    """The services that may assume a role."""
+    """Who may assume a role: services, roles by their names' pattern, or GitHub's environments."""
     statements: list[dict[str, Any]] = role.properties["AssumeRolePolicyDocument"]["Statement"]
-    return [
-        service.removesuffix(".amazonaws.com")
-        for statement in statements
-        for service in listed(statement["Principal"].get("Service", []))
-    ]
+    return [one for statement in statements for one in _trusted(statement)]
+
+
+def _trusted(statement: Mapping[str, Any]) -> Iterator[str]:
+    who: Mapping[str, Any] = statement["Principal"]
+    conditions: Mapping[str, Mapping[str, Any]] = statement.get("Condition", {})
+    for service in listed(who.get("Service", [])):
+        yield service.removesuffix(".amazonaws.com")
+    if "AWS" in who:
+        for arn in listed(conditions.get("ArnLike", {}).get("aws:PrincipalArn", [])):
+            yield arn.rpartition("/")[2]
+    if "Federated" in who:
+        for key, subject in conditions["StringEquals"].items():
+            if key.endswith(":sub"):
+                yield f"GitHub's environment {str(subject).rpartition(':')[2]}"
 
 
 def targets(account: AccountTemplates) -> list[Target]:
@@ -145,6 +156,7 @@ def targets(account: AccountTemplates) -> list[Target]:
     role = f"{arn}:iam::{settings.account}:role"
     pipeline, check = settings.pipeline_arn, settings.drift_pipeline_arn
     group = settings.model_package_group
+    release = f"{arn}:codepipeline:{here}:{settings.delivery_pipeline}"
     return [
         *(
             Target(f"bucket {purpose}", "s3", (f"{arn}:s3:::{name}", f"{arn}:s3:::{name}/*"))
@@ -200,6 +212,7 @@ def targets(account: AccountTemplates) -> list[Target]:
         ),
         Target("alert topic", "sns", (settings.alert_topic_arn,)),
         Target("budget", "budgets", (f"{arn}:budgets::{settings.account}:budget/*",)),
+        Target("delivery pipeline", "codepipeline", (release, f"{release}/*")),
         Target("stacks", "cloudformation", (f"{arn}:cloudformation:{here}:stack/*",)),
         Target("service roles", "iam", (f"{role}/{settings.name}-*",)),
         Target("bootstrap's roles", "sts", (f"{role}/cdk-*",)),

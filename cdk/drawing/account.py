@@ -1,7 +1,7 @@
 """The templates of one environment as a list of resources, with every reference resolved.
 
-What is drawn is dev with all that its settings can add: an identity instance, a Studio domain and a
-schedule, each marked in the picture as a part that a setting brings.
+What is drawn is dev with all that its settings can add: an identity instance, a Studio domain, a
+schedule and the delivery, each marked in the picture as a part that a setting brings.
 
 Leaves out: deploying, and what a resource means (graph.py, access.py).
 """
@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from cdk.app import add_stacks, new_app
 from cdk.context import ContextError, Request
-from pipeline.settings import Settings
+from pipeline.settings import ENVIRONMENTS, Settings
 
 CDK_JSON = Path(__file__).resolve().parents[2] / "cdk.json"
 EXAMPLE: Mapping[str, Mapping[str, Any]] = {
@@ -36,6 +36,14 @@ EXAMPLE: Mapping[str, Mapping[str, Any]] = {
         "subnets": ["subnet-00000000000000000"],
     },
     "retraining": {"schedule": "cron(0 3 ? * SUN *)"},
+    "delivery": {
+        "connection": (
+            "arn:aws:codeconnections:eu-west-1:111111111111:connection/"
+            "00000000-0000-0000-0000-000000000000"
+        ),
+        "repository": "owner/name",
+        "github": "owner/name",
+    },
 }
 """What the drawn dev has set besides its file; none of these things exists."""
 BY_SETTING: Mapping[str, str] = {
@@ -47,6 +55,8 @@ BY_SETTING: Mapping[str, str] = {
 KEY_ID, SIGNING_KEY_ID = "KEY-ID", "SIGNING-KEY-ID"  # KMS chooses them
 
 _NAMED: Mapping[str, tuple[str, str, str]] = {
+    "AWS::CodeBuild::Project": ("Name", "codebuild", "project/{}"),
+    "AWS::CodePipeline::Pipeline": ("Name", "codepipeline", "{}"),
     "AWS::CloudWatch::Alarm": ("AlarmName", "cloudwatch", "alarm:{}"),
     "AWS::CloudWatch::Dashboard": ("DashboardName", "cloudwatch", "dashboard/{}"),
     "AWS::ECR::Repository": ("RepositoryName", "ecr", "repository/{}"),
@@ -103,6 +113,11 @@ class Resource:
         """The setting that brings it; None for what every environment has."""
         if self.type == "AWS::IAM::Role" and self.name.endswith("-studio"):
             return "studio.enabled"
+        if self.stack == "delivery":
+            github = self.type == "AWS::IAM::OIDCProvider" or "-delivery-github-" in self.name
+            return "delivery.github" if github else "delivery.connection"
+        if self.type == "AWS::IAM::Role" and self.name.endswith("-delivery"):
+            return "delivery.connection"
         if self.type == "AWS::Scheduler::Schedule" and self.name.endswith("-periodic"):
             return "retraining.schedule"
         found = (name for start, name in BY_SETTING.items() if _is_kind(self.type, start))
@@ -205,11 +220,20 @@ def is_signing_key(properties: Mapping[str, Any]) -> bool:
     return properties.get("KeyUsage") == "SIGN_VERIFY"
 
 
-def example_settings() -> Settings:
-    """Dev, with what its settings can add."""
+def example_settings(folder: Path) -> Settings:
+    """Dev, with what its settings can add.
+
+    Args:
+        folder: Gets the files of staging and prod, which have to say that dev delivers to them.
+    """
     values = Settings.load("dev").model_dump()
     for section, changes in EXAMPLE.items():
         values[section] = {**values[section], **changes}
+    for name in ("staging", "prod"):
+        shipped = (ENVIRONMENTS / f"{name}.toml").read_text(encoding="utf-8")
+        path = folder / f"{name}.toml"
+        path.write_text(f'{shipped}\n[delivery]\ntooling = "dev"\n', encoding="utf-8")
+        values["delivery"][name] = str(path)
     return Settings.of(values, where="the example")
 
 

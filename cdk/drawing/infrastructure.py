@@ -17,7 +17,9 @@ from itertools import pairwise
 
 from cdk.drawing.account import AccountTemplates
 from cdk.drawing.canvas import WIDTH, Canvas
-from cdk.drawing.graph import Edge, EdgeKind, Graph, Node, graph_of
+from cdk.drawing.cards import Node
+from cdk.drawing.edges import Edge, EdgeKind
+from cdk.drawing.graph import Graph, graph_of
 
 _LEFT, _RIGHT = 34, WIDTH - 34  # of a stack's panel; lanes are outside
 _INSET = 9
@@ -38,7 +40,13 @@ _TINTS: Mapping[str, tuple[str, str]] = {
     "edge": ("#ecfeff", "#0891b2"),
     "promotion": ("#f5f3ff", "#7c3aed"),
     "monitoring": ("#fefce8", "#ca8a04"),
+    "delivery": ("#fdf2f8", "#db2777"),
 }
+_STACKS_BY_SETTING: Mapping[str, str] = {
+    "identity": "identity.instance_arn",
+    "delivery": "delivery.connection",
+}
+"""Stacks of which all depends on one setting: it is said once, and not on each card."""
 _OTHER = ("#f8fafc", "#64748b")
 _COLOURS: Mapping[EdgeKind, str] = {"starts": "#2563eb", "tells": "#b45309", "fails": "#dc2626"}
 _ORDER = (
@@ -49,7 +57,11 @@ _ORDER = (
     "AWS::S3::Bucket",
     "AWS::Budgets::Budget",
     "AWS::SNS::Topic",
+    # delivery, along the way of a commit
+    "AWS::CodePipeline::Pipeline",
+    "AWS::CodeBuild::Project",
     # roles
+    "AWS::IAM::OIDCProvider",
     "AWS::IAM::Role",
     "AWS::Budgets::BudgetsAction",
     "AWS::IAM::ManagedPolicy",
@@ -134,8 +146,8 @@ class _Picture:
         nodes = ordered_nodes(self._graph, stack)
         top = self._y
         said = textwrap.wrap(self._account.description(stack), _CHARACTERS)
-        if stack == "identity":
-            said.append(f"only with {nodes[0].resource.setting}")
+        if stack in _STACKS_BY_SETTING:
+            said.append(f"only with {_STACKS_BY_SETTING[stack]}")
         heights = [_height(node) for node in nodes]
         gaps = [_ARROW_GAP if self._between(a, b) else _GAP for a, b in pairwise(nodes)]
         total = 38 + _LINE * len(said) + sum(heights) + sum(gaps) + _INSET
@@ -218,11 +230,13 @@ def ordered_stacks(account: AccountTemplates) -> list[str]:
 def ordered_nodes(graph: Graph, stack: str) -> list[Node]:
     """A stack's cards from top to bottom; a type that is not known comes last."""
 
-    def rank(node: Node) -> int:
+    def rank(node: Node) -> float:
         kind = node.resource.type
         position = _ORDER.index(kind) if kind in _ORDER else len(_ORDER)
         # a rule about executions follows the pipeline that it listens to
         listens = kind == "AWS::Events::Rule" and "execution" in node.resource.name
+        if kind == "AWS::Events::Rule" and stack == "delivery":
+            return _ORDER.index("AWS::CodePipeline::Pipeline") + 0.5
         return _ORDER.index("AWS::SageMaker::Pipeline") if listens else position
 
     return sorted((node for node in graph.nodes if node.resource.stack == stack), key=rank)
@@ -231,13 +245,14 @@ def ordered_nodes(graph: Graph, stack: str) -> list[Node]:
 def _lines(node: Node) -> Iterator[tuple[str, str]]:
     """The lines below a card's title with their style."""
     setting = node.resource.setting
-    if setting and node.resource.stack != "identity":  # of which all depends on one
+    if setting and setting != _STACKS_BY_SETTING.get(node.resource.stack):
         yield f"only with {setting}", "setting"
     for content in node.lines:
         if content == node.resource.name or content.startswith("alias/"):
             yield content, "name"
         else:
-            for index, line in enumerate(textwrap.wrap(content, _CHARACTERS)):
+            lines = textwrap.wrap(content, _CHARACTERS, break_on_hyphens=False)
+            for index, line in enumerate(lines):
                 yield ("" if index == 0 else "  ") + line, ""
 
 

@@ -9,6 +9,7 @@ Leaves out: policies of resources, which docs/security.md describes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ from cdk.drawing.account import KEY_ID, AccountTemplates, listed
 from cdk.drawing.reasons import key_of, reason_of
 from cdk.roles.wildcards import WILDCARDS
 
+_ROLE = re.compile(r"arn:[^:]+:iam::([0-9]{12}):role/")
 _HEAD = "| statement, and why | actions | resources, and conditions |\n|---|---|---|"
 
 
@@ -50,8 +52,8 @@ def _lines(account: AccountTemplates) -> Iterator[str]:
     yield ""
     yield (
         f"Every role has a [permissions boundary](#the-permissions-boundaries), those of promotion "
-        f"their own and all others `{settings.boundary_name}`, and nobody but the named service "
-        "may assume it."
+        f"and of delivery their own and all others `{settings.boundary_name}`, and nobody but who "
+        "is named may assume it."
     )
     yield ""
     for one in who:
@@ -77,9 +79,10 @@ def _notation(account: AccountTemplates) -> Iterator[str]:
     settings = account.settings
     buckets = {**settings.buckets, "access-logs": settings.access_log_bucket}
     yield (
-        f"Account {settings.account} is a placeholder. ARNs are shortened: partition, account "
-        f"and region are left out (`sagemaker:pipeline/{settings.pipeline_name}`), `key/{KEY_ID}` "
-        "is the one key, and the buckets are called by their purpose:"
+        f"Account {settings.account} is a placeholder{_and_others(account)}. ARNs are shortened: "
+        "partition, account and region are left out "
+        f"(`sagemaker:pipeline/{settings.pipeline_name}`), `key/{KEY_ID}` is the one key, and the "
+        "buckets are called by their purpose:"
     )
     yield ""
     yield "| here | bucket |\n|---|---|"
@@ -88,12 +91,22 @@ def _notation(account: AccountTemplates) -> Iterator[str]:
     yield ""
 
 
+def _and_others(account: AccountTemplates) -> str:
+    """The accounts that are delivered to, which are placeholders as well."""
+    statements = (one for who in principals(account) for one in who.statements)
+    matches = (_ROLE.match(resource) for one in statements for resource in one.resources)
+    numbers = {found[1] for found in matches if found}
+    others = sorted(numbers - {account.settings.account})
+    return f", and so are {' and '.join(others)}" if others else ""
+
+
 def _of_role(one: Principal) -> str:
     role = one.resource.properties
-    services = " and ".join(trusted(one.resource))
+    services = " and ".join(f"`{who}`" if "*" in who else who for who in trusted(one.resource))
     [trust] = role["AssumeRolePolicyDocument"]["Statement"]
     here = " for something in this account" if "aws:SourceAccount" in str(trust) else ""
-    only = ", only where `studio.enabled` is set" if one.resource.setting else ""
+    setting = one.resource.setting
+    only = f", only where `{setting}` is set" if setting else ""
     return f"`{one.resource.name}`, assumed by {services}{here}{only}. {role['Description']}."
 
 

@@ -4,7 +4,8 @@ Every cell is computed from a policy (access.py). The row of lines below says wh
 what the buckets refuse, who may use the key, and the boundary, whose column is a ceiling and grants
 nothing.
 
-Leaves out: conditions and single actions (docs/roles.md).
+Leaves out: conditions and single actions (docs/roles.md), and the roles of the delivery stack
+(there, too): nearly as many as all others, they would make every column half as wide.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def _legend(canvas: Canvas, y: float) -> float:
 
 def _table(canvas: Canvas, account: AccountTemplates, top: float) -> float:
     """Draw the table; returns where it ends."""
-    who, what = principals(account), targets(account)
+    who, what = drawn(account), targets(account)
     column = (WIDTH - 2 * _MARGIN - _LABELS) / len(who)
     left, body = _MARGIN + _LABELS, top + _HEAD
     for index, principal in enumerate(who):
@@ -101,6 +102,11 @@ def _table(canvas: Canvas, account: AccountTemplates, top: float) -> float:
     return body + _ROW * len(what)
 
 
+def drawn(account: AccountTemplates) -> list[Principal]:
+    """Who has a column."""
+    return [one for one in principals(account) if one.resource.stack != "delivery"]
+
+
 def _named(principal: Principal) -> str:
     """A column's title; a part that a setting brings says so with a star."""
     setting = principal.resource.setting
@@ -117,16 +123,22 @@ def _fill(letters: str) -> str:
 
 def _facts(account: AccountTemplates) -> Iterator[str]:
     """What holds for everybody."""
-    who = principals(account)
+    who = drawn(account)
     settings = sorted({one.resource.setting for one in who if one.resource.setting})
-    yield f"* only where {' and '.join(settings)} are set."
+    yield f"* only where {', '.join(settings)} are set."
+    others = [one for one in principals(account) if one.resource.stack == "delivery"]
+    if others:
+        yield (
+            f"Not drawn: the {len([one for one in others if one.kind == 'service'])} roles of the "
+            "delivery stack and their boundary, which stand in docs/roles.md."
+        )
     roles = [one for one in who if one.kind == "service"]
     by_service: dict[str, list[str]] = {}
     for role in roles:
         for service in trusted(role.resource):
             by_service.setdefault(service, []).append(role.title)
     yield (
-        "Roles are assumed by services alone: "
+        "Each role is assumed by one side alone: "
         + "; ".join(f"{service} ({', '.join(titles)})" for service, titles in by_service.items())
         + "."
     )

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from cdk.drawing import security
 from cdk.drawing.__main__ import DOCS, files
 from cdk.drawing.access import (
     Principal,
@@ -24,7 +25,7 @@ from cdk.drawing.access import (
     targets,
 )
 from cdk.drawing.account import AccountTemplates, Resource, example_settings, synthesize
-from cdk.drawing.graph import BELONGING, graph_of
+from cdk.drawing.graph import belongs, graph_of
 from cdk.drawing.reasons import REASONS, key_of, reason_of
 from cdk.roles.wildcards import WILDCARDS
 from pipeline.settings import Settings
@@ -34,7 +35,8 @@ pytestmark = pytest.mark.infra
 
 @pytest.fixture(scope="session")
 def account(tmp_path_factory: pytest.TempPathFactory) -> AccountTemplates:
-    return synthesize(example_settings(), tmp_path_factory.mktemp("drawn"))
+    folder = tmp_path_factory.mktemp("drawn")
+    return synthesize(example_settings(folder), folder)
 
 
 @pytest.fixture(scope="session")
@@ -114,6 +116,8 @@ def run(arguments: list[str], *, check: bool) -> subprocess.CompletedProcess[str
         "AWS::ECR::Repository",
         "AWS::SageMaker::Pipeline",
         "AWS::SageMaker::ModelPackageGroup",
+        "AWS::CodePipeline::Pipeline",
+        "AWS::CodeBuild::Project",
     ],
 )
 def test_the_picture_names_everything_of_a_kind(
@@ -127,8 +131,56 @@ def test_the_picture_names_everything_of_a_kind(
 
 def test_every_resource_has_a_card_or_belongs_to_one(account: AccountTemplates) -> None:
     shown = {(node.resource.stack, node.resource.id) for node in graph_of(account).nodes}
-    hidden = {one.type for one in account.resources if (one.stack, one.id) not in shown}
-    assert hidden <= BELONGING
+    hidden = [one for one in account.resources if (one.stack, one.id) not in shown]
+    assert all(belongs(one, account) for one in hidden)
+
+
+def test_of_the_roles_only_those_of_builds_have_no_card_of_their_own(
+    account: AccountTemplates,
+) -> None:
+    builds = set(names_of(account, "AWS::CodeBuild::Project"))
+    roles = {one.name for one in account.of_type("AWS::IAM::Role") if belongs(one, account)}
+    assert len(builds) == 10
+    assert roles == builds
+
+
+def test_the_delivery_pipeline_is_drawn_stage_by_stage(
+    account: AccountTemplates, drawn: dict[str, str]
+) -> None:
+    [pipeline] = account.of_type("AWS::CodePipeline::Pipeline")
+    written = texts(drawn["images/infrastructure.svg"])
+    for stage in pipeline.properties["Stages"]:
+        assert f"\n{stage['Name']}: " in written
+    assert "Staging: Deploy, then Run, then Device-x86 and" in written
+    assert "Approve: a person, within 7 days" in written
+    assert "only with delivery.connection" in written
+
+
+def test_a_build_says_which_roles_it_takes(account: AccountTemplates) -> None:
+    said = {
+        node.title: node.lines[-1]
+        for node in graph_of(account).nodes
+        if node.resource.type == "AWS::CodeBuild::Project"
+    }
+    own, bootstrap = "its role, called alike, takes", "the bootstrap's of account"
+    assert said["Build test"] == f"{own} no other"
+    assert said["Build prod-deploy"] == f"{own} {bootstrap} 333333333333"
+    assert said["Build prod-promote"] == f"{own} slm-edge-staging-delivery, slm-edge-prod-delivery"
+
+
+def test_a_release_tells_of_its_approval_and_of_its_failure(account: AccountTemplates) -> None:
+    assert edges(account, stack="delivery") == {
+        ("Pipeline", "tells", "Topic"),
+        ("Pipeline", "tells", "Rule"),
+        ("Rule", "tells", "Topic"),
+    }
+
+
+def test_the_page_says_who_may_assume_a_role_that_no_service_does(drawn: dict[str, str]) -> None:
+    page = drawn["roles.md"]
+    assert "assumed by GitHub's environment prod, only where `delivery.github` is set." in page
+    assert "assumed by `slm-edge-dev-delivery-*`, only where `delivery.connection` is set" in page
+    assert "so are 222222222222 and 333333333333" in page
 
 
 def test_a_resource_of_a_new_type_gets_a_card(account: AccountTemplates) -> None:
@@ -141,9 +193,12 @@ def test_a_resource_of_a_new_type_gets_a_card(account: AccountTemplates) -> None
     assert "DynamoDB Table" in texts(svg)
 
 
-def edges(account: AccountTemplates) -> set[tuple[str, str, str]]:
+def edges(account: AccountTemplates, stack: str = "") -> set[tuple[str, str, str]]:
+    """What leads where, by type; only from resources of ``stack`` where one is given."""
     kinds = {one.arn: one.type.rpartition("::")[2] for one in account.resources}
-    return {(kinds[e.source], e.kind, kinds[e.target]) for e in graph_of(account).edges}
+    within = {one.arn for one in account.resources if one.stack == stack or not stack}
+    found = (edge for edge in graph_of(account).edges if edge.source in within)
+    return {(kinds[e.source], e.kind, kinds[e.target]) for e in found}
 
 
 def test_new_data_leads_to_the_pipeline(account: AccountTemplates) -> None:
@@ -200,7 +255,7 @@ def test_the_security_picture_names_every_principal_and_target(
     account: AccountTemplates, drawn: dict[str, str]
 ) -> None:
     written = {line.removesuffix(" *") for line in texts(drawn["images/security.svg"]).split("\n")}
-    assert {one.title for one in principals(account)} <= written
+    assert {one.title for one in security.drawn(account)} <= written
     assert {one.title for one in targets(account)} <= written
 
 
@@ -212,6 +267,8 @@ def test_the_security_picture_names_every_principal_and_target(
         ("data-scientist", "pipeline", "RW"),
         ("ml-engineer", "bucket raw", "RW"),
         ("ml-engineer", "model registry", "RW"),
+        ("ml-engineer", "delivery pipeline", "RW"),
+        ("data-scientist", "delivery pipeline", ""),
         ("platform-engineer", "bucket raw", "D"),
         ("auditor", "bucket raw", "S"),
         ("auditor", "bucket access logs", "R"),
@@ -250,6 +307,15 @@ def test_two_patterns_overlap_when_a_text_matches_both(
 
 def test_a_listing_is_no_reading_and_an_aborted_upload_no_writing() -> None:
     assert [kind_of(action) for action in ("s3:ListBucket", "s3:AbortMultipartUpload")] == ["S", ""]
+
+
+def test_the_security_picture_leaves_out_the_roles_of_the_delivery_alone_and_says_so(
+    account: AccountTemplates, drawn: dict[str, str]
+) -> None:
+    columns = [one.resource.arn for one in security.drawn(account)]
+    left_out = [one for one in principals(account) if one.resource.arn not in columns]
+    assert {one.resource.stack for one in left_out} == {"delivery"}
+    assert "Not drawn: the 13 roles of the delivery stack" in texts(drawn["images/security.svg"])
 
 
 def test_a_denial_gives_nothing(account: AccountTemplates) -> None:
