@@ -234,10 +234,11 @@ class _Story:
     def _parity_bounds(self) -> Variable:
         """Part of the key under which a registration is reused.
 
-        A package that missed the parity gate is rejected for good. Under other bounds the model
-        is therefore registered anew instead of going on with the rejected package.
+        A package that missed the parity gate is rejected for good. Under other bounds, or
+        compiled otherwise, the model is therefore registered anew instead of going on with the
+        rejected package.
         """
-        names = ("MaxAccuracyDrop", "MinAgreement", "MaxAurocDrop")
+        names = ("MaxAccuracyDrop", "MinAgreement", "MaxAurocDrop", "MaxEarlyExitChange")
         return self._build.join(*(self._given[name] for name in names), on=" ")
 
     def compile(self, prepare: Job, train: Job, evaluate: Job, register: Job) -> Job:
@@ -261,6 +262,7 @@ class _Story:
                 "--max-accuracy-drop": self._text("MaxAccuracyDrop"),
                 "--min-agreement": self._text("MinAgreement"),
                 "--max-auroc-drop": self._text("MaxAurocDrop"),
+                "--max-early-exit-change": self._text("MaxEarlyExitChange"),
                 "--neo-target": self._text("NeoTarget"),
             },
             environment={

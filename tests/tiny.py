@@ -37,15 +37,15 @@ def bundled_base_model() -> Path:
     return Path(get_model_path())
 
 
-def write_tiny_base_model(folder: Path) -> Path:
+def write_tiny_base_model(folder: Path, layers: int = 2) -> Path:
     import torch
     from transformers import AutoTokenizer, BertConfig, BertModel
 
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(bundled_base_model(), local_files_only=True)
     config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=64, max_position_embeddings=128,
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=layers,
+        num_attention_heads=2, intermediate_size=64, max_position_embeddings=128,
     )  # fmt: skip
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -32,6 +32,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--min-agreement", type=share, default=0.95)
     parser.add_argument("--max-auroc-drop", type=share, default=0.01)
     parser.add_argument(
+        "--max-early-exit-change",
+        type=share,
+        default=0.0005,
+        help="share of answers that may change so that clear utterances leave early; 0: none does",
+    )
+    parser.add_argument(
         "--neo-target", default="none", help="none, or Neo's name of a device, such as ml_c5"
     )
     return parser.parse_args(arguments)
@@ -60,7 +66,8 @@ def main() -> None:
         role=os.environ.get("SLM_NEO_ROLE", ""),
         output=os.environ.get("SLM_NEO_OUTPUT", ""),
     )
-    publish(charted(compile_model(paths, CompileConfig(bounds, neo))))
+    config = CompileConfig(bounds, neo, given.max_early_exit_change)
+    publish(charted(compile_model(paths, config)))
 
 
 def charted(record: dict[str, Any]) -> dict[str, float | None]:

@@ -83,6 +83,7 @@ def _compile(
 ) -> dict[str, Any]:
     import transformers
 
+    from steps.compile import early_exit
     from steps.compile.equalize import SAMPLE, equalize
     from steps.compile.export import configuration, export
     from steps.compile.neo import compile_for_neo
@@ -111,8 +112,17 @@ def _compile(
     rows = [tokenizer.encode(text).ids for text in parity.training_texts(paths.prepared, SAMPLE)]
     smooth = scratch / "equalized.onnx"
     _say(f"took the peaks out of {equalize(full / MODEL, smooth, rows)} activations", started)
-    quantized = quantize(smooth, small / MODEL)
+    whole = scratch / "int8.onnx"
+    quantized = quantize(smooth, whole)
     _say(f"quantized {quantized.weights} matrices, {quantized.bytes / 1e6:.1f} MB", started)
+    texts = parity.labelled_texts(paths.prepared, early_exit.SAMPLE)
+    leaving = early_exit.compile_exit(
+        early_exit.Graphs(full / MODEL, whole, small / MODEL),
+        [tokenizer.encode(text).ids for text in texts],
+        rule.energy_threshold,
+        config.max_early_exit_change,
+    )
+    _say(leaving["note"], started)
     deciding = Rule(rule.intents, rule.temperature, rule.energy_threshold)
     cases = read_prepared(paths.prepared)
     answers = _score(full, small, reference, deciding, config.bounds, cases)
@@ -126,7 +136,8 @@ def _compile(
         **answers,
         "attention_nodes": attention_nodes,
         "attention_note": _note(attention_nodes, configuration(model).model_type),
-        "bytes": quantized.bytes,
+        "bytes": (small / MODEL).stat().st_size,
+        "early_exit": leaving,
         "int8": quantized.to_json(),
         "model_version": number,
         "neo": neo,

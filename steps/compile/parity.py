@@ -71,6 +71,14 @@ def training_texts(prepared: Path, rows: int) -> list[str]:
     return texts[:: max(1, len(texts) // rows)][:rows]
 
 
+def labelled_texts(prepared: Path, rows: int) -> list[str]:
+    """At most ``rows`` utterances, spread evenly over the train and the validation split."""
+    texts: list[str] = []
+    for split in ("train", "validation"):
+        texts += _table(prepared / f"{split}.parquet", ["text"])["text"].to_pylist()
+    return texts[:: max(1, -(-len(texts) // rows))]
+
+
 def _table(path: Path, columns: list[str]) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -153,7 +161,7 @@ def judge(values: dict[str, float | int], bounds: Bounds) -> dict[str, Any]:
     return {**values, "passed": int(not missed), "message": message}
 
 
-def energy(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def energy(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """logsumexp of each row."""
     values = logits.astype(np.float64)
     peak = values.max(axis=1)
