@@ -55,7 +55,7 @@ def parameters(settings: Settings) -> tuple[Parameter, ...]:
         Parameter("MaxAccuracyDrop", 0.02, "Parity gate: accuracy lost by compiling"),
         Parameter("MinAgreement", 0.95, "Parity gate: same answer before and after compiling"),
         Parameter("MaxAurocDrop", 0.01, "Parity gate: out-of-scope AUROC lost by compiling"),
-        Parameter("MaxEarlyExitChange", 0.0005, "Answers that leaving early may change; 0: none"),
+        Parameter("MaxEarlyExitChange", 0.001, "Answers that leaving early may change; 0: none"),
         Parameter(
             "ModelApprovalStatus",
             "PendingManualApproval",

@@ -34,7 +34,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--max-early-exit-change",
         type=share,
-        default=0.0005,
+        default=0.001,
         help="share of answers that may change so that clear utterances leave early; 0: none does",
     )
     parser.add_argument(

@@ -28,5 +28,5 @@ class CompileConfig:
 
     bounds: Bounds = field(default_factory=Bounds)
     neo: NeoConfig = field(default_factory=NeoConfig)
-    max_early_exit_change: float = 0.0005
+    max_early_exit_change: float = 0.001
     """Share of answers that may change so that clear utterances leave early; 0: none does."""
