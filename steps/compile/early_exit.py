@@ -90,7 +90,9 @@ def compile_exit(
     elif not layers:
         why = "this architecture is not fused"
     else:
-        leaving = choose(*exit_graph.look(graphs.int8, layers[0], rows), threshold, max_changed)
+        if max_changed * (len(rows) + 1) >= 1:  # with fewer not even a head without a fault could
+            features, logits = exit_graph.look(graphs.int8, layers[0], rows)
+            leaving = choose(features, logits, threshold, max_changed)
         why = (
             f"{len(rows):,} labelled ones do not prove that leaving early changes at most "
             f"{max_changed:.2%} of the answers"

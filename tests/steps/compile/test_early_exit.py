@@ -3,13 +3,13 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from steps.compile import early_exit
-from steps.compile.early_exit import Graphs, choose
+from steps.compile.early_exit import EarlyExit, Graphs, choose
 from steps.compile.exit_graph import EARLY, add, layers, look
 from tests.tiny import write_tiny_base_model, write_tiny_model
 
@@ -37,6 +37,25 @@ def graph(tmp_path_factory: pytest.TempPathFactory, tiny_prepared: Path) -> Path
     return path
 
 
+class Found(NamedTuple):
+    """The exit of the graph, and what it was fitted to."""
+
+    hidden: str
+    features: np.ndarray
+    whole: np.ndarray
+    """The logits of all layers."""
+    leaving: EarlyExit
+
+
+@pytest.fixture(scope="module")
+def found(graph: Path, rows: list[list[int]]) -> Found:
+    hidden = layers(graph)[0]
+    features, whole = look(graph, hidden, rows)
+    leaving = choose(features, whole, EVERYWHERE, 0.2)
+    assert leaving is not None
+    return Found(hidden, features, whole, leaving)
+
+
 def ask(path: Path, rows: list[list[int]], names: list[str]) -> list[Any]:
     """One batch of ``rows``."""
     import onnxruntime
@@ -50,12 +69,9 @@ def ask(path: Path, rows: list[list[int]], names: list[str]) -> list[Any]:
 
 
 def test_a_row_that_leads_by_enough_leaves_and_the_others_go_through_all_layers(
-    graph: Path, rows: list[list[int]], tmp_path: Path
+    graph: Path, rows: list[list[int]], found: Found, tmp_path: Path
 ) -> None:
-    hidden = layers(graph)[0]
-    features, whole = look(graph, hidden, rows)
-    leaving = choose(features, whole, EVERYWHERE, 0.2)
-    assert leaving is not None
+    hidden, features, whole, leaving = found
     add(graph, tmp_path / "model.onnx", hidden, leaving)
     early = features @ leaving.weights + leaving.bias
     best = np.sort(early, axis=1)
@@ -72,14 +88,11 @@ def test_a_row_that_leads_by_enough_leaves_and_the_others_go_through_all_layers(
 
 
 def test_what_looks_out_of_scope_does_not_leave_however_far_it_leads(
-    graph: Path, rows: list[list[int]], tmp_path: Path
+    graph: Path, rows: list[list[int]], found: Found, tmp_path: Path
 ) -> None:
     from steps.compile.parity import energy
 
-    hidden = layers(graph)[0]
-    features, whole = look(graph, hidden, rows)
-    leaving = choose(features, whole, EVERYWHERE, 0.2)
-    assert leaving is not None
+    hidden, features, _, leaving = found
     energies = energy(features @ leaving.weights + leaving.bias)
     middle = float(np.median(energies))
     add(graph, tmp_path / "model.onnx", hidden, replace(leaving, margin=0.0, threshold=middle))
@@ -96,15 +109,12 @@ def test_what_a_regression_shrinks_is_stretched_again() -> None:
 
 
 def test_what_leaves_early_does_not_go_through_the_other_layers(
-    graph: Path, rows: list[list[int]], tmp_path: Path
+    graph: Path, found: Found, tmp_path: Path
 ) -> None:
     """The layers stand in one branch: a model without them answers what leaves, and no more."""
     import onnx
 
-    hidden = layers(graph)[0]
-    features, whole = look(graph, hidden, rows)
-    leaving = choose(features, whole, EVERYWHERE, 0.2)
-    assert leaving is not None
+    hidden, _, _, leaving = found
     add(graph, tmp_path / "model.onnx", hidden, leaving)
     nodes = onnx.load(str(tmp_path / "model.onnx")).graph.node
     assert "Attention" not in [node.op_type for node in nodes]
@@ -187,11 +197,11 @@ def test_a_graph_without_fused_attention_has_no_exit(
     assert "this architecture is not fused" in record["note"]
 
 
-def test_a_row_of_one_token_is_answered(graph: Path, rows: list[list[int]], tmp_path: Path) -> None:
+def test_a_row_of_one_token_is_answered(
+    graph: Path, rows: list[list[int]], found: Found, tmp_path: Path
+) -> None:
     """A tokenizer without special tokens can give one: it has no neighbours."""
-    hidden = layers(graph)[0]
-    leaving = choose(*look(graph, hidden, rows), EVERYWHERE, 0.2)
-    assert leaving is not None
+    hidden, _, _, leaving = found
     add(graph, tmp_path / "model.onnx", hidden, leaving)
     (alone,) = ask(tmp_path / "model.onnx", [[1037]], ["logits"])
     (together,) = ask(tmp_path / "model.onnx", [[1037], rows[8]], ["logits"])
