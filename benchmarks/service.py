@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,7 +81,11 @@ class Questions:
             path.write_bytes(b"\n".join(lines) + b"\n")
 
     def load(self, port: int, clients: int, seconds: int) -> Load:
-        """Ask with ``wrk`` from ``clients`` connections, each as soon as it was answered."""
+        """Ask with ``wrk`` from ``clients`` connections, each as soon as it was answered.
+
+        First the queue becomes empty: a load that ends leaves what it had asked for last there.
+        """
+        time.sleep(Limits().deadline_seconds)
         command = [_wrk(), "--threads", "1", "--connections", str(clients), "--latency"]
         command += ["--duration", f"{seconds}s", "--timeout", "10s", "--script", str(SCRIPT)]
         command += [f"http://127.0.0.1:{port}", "--", *map(str, self._files)]

@@ -14,9 +14,10 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.names import RoleKind
 from pipeline.parameters import Parameter
 from pipeline.sdk import offline_session, sdk
-from pipeline.settings import RoleKind, Settings
+from pipeline.settings import Settings
 
 PROCESSING_FOLDER = "/opt/ml/processing"  # where a Processing job's inputs and outputs are mounted
 CHECKPOINT_FOLDER = "/opt/ml/checkpoints"

@@ -27,8 +27,9 @@ from cdk.identity import fleet, releases
 from cdk.roles import wildcards
 from cdk.roles.names import Names
 from cdk.roles.statements import READ, WRITE, allow
+from pipeline.names import PROJECT
 from pipeline.sections import PermissionSet
-from pipeline.settings import PROJECT, Settings
+from pipeline.settings import Settings
 
 READABLE = ("raw", "processed", "models", "pipeline")
 """Buckets that a data scientist reads; packages are an ML engineer's."""

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipeline.settings import ImageName, Settings
+from pipeline.names import ImageName
+from pipeline.settings import Settings
 
 IMAGES: tuple[ImageName, ...] = ("processing", "training")
 JOB_NAMES = "pipelines-*"

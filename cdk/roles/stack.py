@@ -20,7 +20,8 @@ from cdk.roles.names import Names
 from cdk.roles.statements import statements_of
 from cdk.roles.trust import trusted_by
 from pipeline.cloud.delivery.environments import tooling_of
-from pipeline.settings import ROLE_KINDS, RoleKind, Settings
+from pipeline.names import ROLE_KINDS, RoleKind
+from pipeline.settings import Settings
 
 DESCRIPTIONS: dict[RoleKind, str] = {
     "pipeline": "Runs the pipeline: starts its jobs",

@@ -16,7 +16,8 @@ from aws_cdk import aws_iam as iam
 
 from cdk.roles import wildcards
 from cdk.roles.names import Names
-from pipeline.settings import PROJECT, RoleKind, Settings
+from pipeline.names import PROJECT, RoleKind
+from pipeline.settings import Settings
 
 JOB_ROLES: tuple[RoleKind, ...] = ("processing", "training", "registration", "drift")
 READ = ["s3:GetObject"]

@@ -11,7 +11,8 @@ from __future__ import annotations
 from aws_cdk import aws_iam as iam
 
 from cdk.roles import principals
-from pipeline.settings import RoleKind, Settings
+from pipeline.names import RoleKind
+from pipeline.settings import Settings
 
 
 def trusted_by(kind: RoleKind, settings: Settings) -> iam.IPrincipal:

@@ -24,7 +24,8 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from cdk.roles import principals
-from pipeline.settings import PROJECT, ImageName, Settings
+from pipeline.names import PROJECT, ImageName
+from pipeline.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COPIED: dict[ImageName, tuple[str, ...]] = {

@@ -27,7 +27,8 @@ from constructs import Construct
 from cdk.context import ContextError
 from pipeline import drift_definition
 from pipeline.definition import build_definition
-from pipeline.settings import ImageName, Settings
+from pipeline.names import ImageName
+from pipeline.settings import Settings
 
 MAX_INLINE = 100_000
 """Bytes of a definition that are put into the template. SageMaker documents S3 for "a large

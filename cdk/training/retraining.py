@@ -34,7 +34,8 @@ from constructs import Construct
 from cdk.monitoring.alerts import dead_letters_alarm
 from cdk.roles import principals
 from pipeline.monitoring import DRIFT_EVENT
-from pipeline.settings import PROJECT, Settings
+from pipeline.names import PROJECT
+from pipeline.settings import Settings
 
 CODE = Path(__file__).resolve().parent.parent / "functions" / "retraining"
 RETRIES = 3

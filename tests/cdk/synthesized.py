@@ -23,7 +23,8 @@ from cdk.monitoring.stack import MonitoringStack
 from cdk.promotion.stack import PromotionStack
 from cdk.roles.stack import RolesStack
 from pipeline.cloud.promotion.environments import source_of, target_of
-from pipeline.settings import RoleKind, Settings
+from pipeline.names import RoleKind
+from pipeline.settings import Settings
 from tests.cdk.policies import Statement, resolve, statements_in
 
 KEY_ID = "1234abcd-12ab-34cd-56ef-1234567890ab"  # what KMS would have chosen

@@ -6,7 +6,7 @@ import pytest
 
 from cdk.foundation import budget as module
 from cdk.foundation.budget import budget_name, denial_name
-from pipeline.settings import ROLE_KINDS
+from pipeline.names import ROLE_KINDS
 from tests.cdk.policies import Call, effect_of, is_allowed, resolve, statements_in
 
 ACCOUNT = "111111111111"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cdk.identity.names import permission_set_name
+from pipeline.names import ROLE_KINDS
 from pipeline.sections import PERMISSION_SETS
-from pipeline.settings import ROLE_KINDS
 from tests.cdk.policies import Call, effect_of, statements_in
 from tests.cdk.synthesized import Synthesized
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cdk.foundation.signing import NEVER
+from pipeline.names import ROLE_KINDS
 from pipeline.sections import PERMISSION_SETS
-from pipeline.settings import ROLE_KINDS
 from tests.cdk.policies import Call, effect_of, is_allowed, statements_in
 from tests.cdk.synthesized import Synthesized
 

@@ -9,8 +9,9 @@ import pytest
 
 from cdk.identity.names import permission_set_name
 from cdk.identity.stack import why_left_out
+from pipeline.names import ROLE_KINDS
 from pipeline.sections import PERMISSION_SETS, PermissionSet
-from pipeline.settings import ENVIRONMENTS, ROLE_KINDS, Settings
+from pipeline.settings import ENVIRONMENTS, Settings
 from tests.cdk.conftest import GROUP, INSTANCE, changed
 from tests.cdk.delivery import CONNECTION, NAME, Delivery
 from tests.cdk.policies import Call, is_allowed, statements_in

@@ -14,7 +14,8 @@ import pytest
 from aws_cdk import App, AssetStaging, Environment, Stack
 
 from cdk.training.images import COPIED, BuiltImages
-from pipeline.settings import ROLE_KINDS, ImageName, Settings
+from pipeline.names import ROLE_KINDS, ImageName
+from pipeline.settings import Settings
 from tests.cdk.conftest import Synthesizer
 from tests.cdk.synthesized import Synthesized
 

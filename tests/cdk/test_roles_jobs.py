@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.settings import ROLE_KINDS, RoleKind, Settings
+from pipeline.names import ROLE_KINDS, RoleKind
+from pipeline.settings import Settings
 from tests.cdk.jobs import Job, jobs_of
 from tests.cdk.policies import Call, is_allowed
 from tests.cdk.synthesized import Synthesized

@@ -15,7 +15,8 @@ from cdk.app import new_app
 from cdk.foundation.stack import FoundationStack
 from cdk.roles.stack import RolesStack
 from cdk.roles.wildcards import WILDCARDS
-from pipeline.settings import ROLE_KINDS, Settings
+from pipeline.names import ROLE_KINDS
+from pipeline.settings import Settings
 from tests.cdk.policies import (
     Call,
     Statement,

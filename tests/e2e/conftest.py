@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from tests.tiny import write_tiny_base_model
 
@@ -80,15 +81,15 @@ class Slm:
                     return self.home / "s3" / output["S3Output"]["S3Uri"].removeprefix("s3://")
         raise AssertionError(f"no output {name!r}")
 
-    def wait_for_log(self, step: str, text: str, seconds: float = 240) -> Path:
-        """The folder of the execution whose log of ``step`` holds ``text``, once it does."""
+    def wait_for_log(self, step: str, text: str, attempt: int = 1, seconds: float = 240) -> None:
+        """Until the log of that attempt of ``step``, in the one execution, holds ``text``."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            for log in self.home.glob(f"executions/*/steps/{step}/attempt-*/log.txt"):
+            for log in self.home.glob(f"executions/*/steps/{step}/attempt-{attempt}/log.txt"):
                 if text in log.read_text(errors="replace"):
-                    return log.parents[3]
+                    return
             time.sleep(0.05)
-        raise AssertionError(f"{step} never logged {text!r}")
+        raise AssertionError(f"{step} never logged {text!r} in attempt {attempt}")
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +120,18 @@ def tiny_arguments(tmp_path_factory: pytest.TempPathFactory, repository: Path) -
 def undisturbed(
     tmp_path_factory: pytest.TempPathFactory, repository: Path, tiny_arguments: list[str]
 ) -> Slm:
-    """The quick execution, left alone to its end."""
-    slm = Slm(tmp_path_factory.mktemp("undisturbed") / ".slm", repository)
-    slm(*tiny_arguments)
+    """Two quick executions in one home at once, left alone to their ends; copy the home to add.
+
+    The first to start has the default seed. Whichever worker needs it first makes it for all.
+    """
+    place = tmp_path_factory.getbasetemp().parent / "undisturbed"  # of all workers
+    place.mkdir(exist_ok=True)
+    slm = Slm(place / ".slm", repository)
+    with FileLock(place / "lock"):
+        if not (place / "made").exists():
+            first = slm.start(*tiny_arguments)
+            slm.wait_for_log("PrepareData", "")
+            second = slm.start(*tiny_arguments, "--set", "Seed=1")
+            assert [first.wait(400), second.wait(400)] == [0, 0]
+            (place / "made").touch()
     return slm

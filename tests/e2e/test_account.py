@@ -9,6 +9,7 @@ import ast
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ import pytest
 
 from tests.cdk.policies import Call, is_allowed
 from tests.e2e.account import Account, emulated_account
+from tests.e2e.conftest import Slm
 
 pytestmark = [pytest.mark.e2e, pytest.mark.infra]
 
@@ -313,7 +315,9 @@ def test_the_next_model_is_compared_with_the_champion_and_rejected_where_compili
     account: Account, executed: str, started: dict[str, Any], tiny_arguments: list[str]
 ):
     bounds = {"MinAgreement": "1", "MaxAccuracyDrop": "0", "MaxAurocDrop": "0"}
-    closed = [f"--set={name}={value}" for name, value in {"Seed": "1", **bounds}.items()]
+    closed = [
+        f"--set={name}={value}" for name, value in {"Seed": "1", "Epochs": "1", **bounds}.items()
+    ]
     printed = run_deployed(account, started, tiny_arguments, *closed, exit_code=1)
     assert "The parity gate is closed" in printed
     assert versions(account) == [(1, "Approved"), (2, "Rejected")]
@@ -427,10 +431,9 @@ def _statements(document: Any) -> list[dict[str, Any]]:
 
 
 def test_a_run_of_a_laptop_is_pushed_and_joins_the_registry(
-    account: Account, executed: str, tiny_arguments: list[str]
+    account: Account, executed: str, undisturbed: Slm
 ):
-    home = account.folder / "laptop.slm"
-    account.slm(*tiny_arguments, "--home", home)
+    home = shutil.copytree(undisturbed.home, account.folder / "laptop.slm")
     account.cloud("push", "--home", home)
     assert versions(account)[2:] == [(3, "PendingManualApproval")]
     s3, settings = account.client("s3"), account.settings
@@ -445,7 +448,7 @@ def test_a_run_of_a_laptop_is_pushed_and_joins_the_registry(
 
 def test_deploying_again_without_a_change_changes_nothing(account: Account):
     before = account.templates()
-    assembly = account.synth("again")
+    assembly = account.folder / "first"
     printed = account.cdk("diff", "--app", assembly, "--method", "template")
     assert "Number of stacks with differences: 0" in printed
     assert account.deploy(assembly).count("(no changes)") == len(account.parts)

@@ -7,21 +7,17 @@ one, back from it; and what the devices counted lies in the account, with no wor
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.settings import Settings
+from tests.e2e.apart import alive
 from tests.e2e.devices import UTTERANCES
-from tests.e2e.front import running
+from tests.e2e.front import running_apart
 from tests.edge.packages import draft
-from tests.moto_server import reset
 from tests.pipeline.cloud.emulated import ACCOUNT, REGION, SETTINGS, Emulated
 from tests.pipeline.cloud.fleet.emulated_fleet import ARCHITECTURES, make_fleet, write_package
 
@@ -33,36 +29,12 @@ QUICK = ("--per-minute", "1000", "--poll-seconds", "1", "--minutes", "3")
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[Emulated]:
-    with running(ACCOUNT, REGION) as (address, _):
-        reset(address)
+    with running_apart(ACCOUNT, REGION) as address:
         file = tmp_path / "settings.toml"
         file.write_text(SETTINGS)
         emulated = Emulated(address, file, Settings.read(file))
         make_fleet(emulated)
         yield emulated
-
-
-@contextmanager
-def alive(folder: Path, address: str, repository: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Every device of the folder as a process, until the context ends."""
-    environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
-    # fifty short-lived measurements would cost more than the story
-    environment = {k: v for k, v in environment.items() if not k.startswith(("COV", "AWS_"))}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.e2e.devices", str(folder / name), address],
-            env=environment,
-            cwd=folder,
-        )
-        for name in (*CANARIES, *FLEET)
-    ]
-    try:
-        yield processes
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait(60)
 
 
 def bring_up(folder: Path, address: str) -> None:
@@ -102,7 +74,7 @@ def windows(cloud: Emulated) -> dict[str, str]:
 
 
 def test_fifty_devices_take_the_good_versions_and_only_those(
-    cloud: Emulated, tmp_path: Path, repository: Path
+    cloud: Emulated, tmp_path: Path
 ) -> None:
     devices = tmp_path / "devices"
     for options, names in ((["--canary"], CANARIES), ([], FLEET)):
@@ -110,7 +82,8 @@ def test_fifty_devices_take_the_good_versions_and_only_those(
         assert (done.returncode, done.stderr) == (0, "")
     bring_up(devices, cloud.address)
     group, canary = cloud.settings.thing_group, cloud.settings.canary_group
-    with alive(devices, cloud.address, repository) as processes:
+    folders = [devices / name for name in (*CANARIES, *FLEET)]
+    with alive("tests.e2e.devices", folders, cloud.address) as processes:
         first = cloud.slm("fleet", "deploy", package(cloud, tmp_path, "1.0.1"), *QUICK)
         assert (first.returncode, first.stderr) == (0, "")
         assert on_devices(cloud) == {canary: {"1.0.1"}, group: {"1.0.1"}}

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from pipeline.names import ROLE_KINDS
 from pipeline.sections import PERMISSION_SETS
-from pipeline.settings import ENVIRONMENTS, ROLE_KINDS, Settings, SettingsError
+from pipeline.settings import ENVIRONMENTS, Settings, SettingsError
 
 SHIPPED = sorted(file.stem for file in ENVIRONMENTS.glob("*.toml"))
 VALID: dict[str, Any] = {

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from pipeline.cloud.delivery.images import ROOT
 from pipeline.errors import PipelineError
-from pipeline.settings import ENVIRONMENTS, ImageName, Settings, SettingsError
+from pipeline.names import ImageName
+from pipeline.settings import ENVIRONMENTS, Settings, SettingsError
 
 FOLDER = Path("build/delivery")
 BY_HAND = ("delivery", "identity")

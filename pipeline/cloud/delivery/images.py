@@ -20,7 +20,7 @@ from typing import Any
 
 from pipeline.cloud.session import Account, CloudError, MissingError
 from pipeline.errors import UsageError
-from pipeline.settings import ImageName
+from pipeline.names import ImageName
 
 ROOT = Path(__file__).resolve().parents[3]
 IMAGES: tuple[ImageName, ...] = ("processing", "training")

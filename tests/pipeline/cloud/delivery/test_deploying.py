@@ -10,7 +10,8 @@ import pytest
 from pipeline.cloud.delivery import deploying
 from pipeline.cloud.delivery.images import ROOT
 from pipeline.errors import PipelineError
-from pipeline.settings import ENVIRONMENTS, ImageName, Settings, SettingsError
+from pipeline.names import ImageName
+from pipeline.settings import ENVIRONMENTS, Settings, SettingsError
 
 IMAGES: dict[ImageName, str] = {
     "processing": f"a.example/processing@sha256:{'a' * 64}",
