@@ -3,7 +3,7 @@
 Reads the inputs ``compiled`` and ``registration`` and writes the output ``package``: a zip for each
 architecture, ``recipe.json``, ``manifest.json``, ``package.json``, ``reference.json`` and, where
 ``SLM_SIGNING_KEY`` names a key, ``manifest.sig``. A job also notes in the registry where they will
-lie. Wheels come from the folder ``SLM_WHEELS``.
+lie. Wheels come from the folder ``SLM_WHEELS``; ``none`` leaves them out.
 """
 
 from __future__ import annotations

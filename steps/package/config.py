@@ -12,6 +12,8 @@ from steps.contract import StepError
 PYTHON = "3.11"
 """The Python that the component's wheels are made for."""
 WHEELS_VARIABLE = "SLM_WHEELS"
+NO_WHEELS = "none"
+"""The variable's value for a component that carries none."""
 _NAME = re.compile(r"[a-zA-Z0-9\-_.]{1,128}")
 """What CreateComponentVersion accepts as a component's name."""
 _PREFIX = re.compile(r"s3://[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()\-]+)*")
@@ -26,13 +28,13 @@ def requirements_file() -> Path:
 
 
 def wheels_folder() -> Path:
-    """Where wheels lie: the variable says it, else the checkout has its own place.
+    """Where wheels lie: the variable says it (``none``: nowhere), else the checkout has a place.
 
     Raises:
         StepError: The variable names no folder.
     """
     told = os.environ.get(WHEELS_VARIABLE, "")
-    if told and not Path(told).is_dir():
+    if told and told != NO_WHEELS and not Path(told).is_dir():
         raise StepError(
             f"{WHEELS_VARIABLE} names {told}, which is no folder: run "
             f"python -m steps.package.wheels {told}, or leave the variable out."

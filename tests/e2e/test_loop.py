@@ -74,11 +74,11 @@ class Loop:
     def slm(self, *words: object, codes: tuple[int, ...] = (0,)) -> str:
         """An ``slm`` command in the account, and what it printed."""
         command = [sys.executable, "-m", "pipeline.cli", *map(str, words), *self.cloud.options]
-        wheels = self.folder / "no-wheels"  # fifty devices would unpack them twice
-        wheels.mkdir(exist_ok=True)
+        # wheels would be unpacked a hundred times; test_component.py installs them
+        own = {"SLM_HOME": str(self.folder / "home"), "SLM_WHEELS": "none"}
         done = subprocess.run(
             command,
-            env=unmeasured(environment(SLM_HOME=str(self.folder / "home"), SLM_WHEELS=str(wheels))),
+            env=unmeasured(environment(**own)),
             capture_output=True,
             text=True,
             check=False,

@@ -300,6 +300,8 @@ def test_a_variable_that_names_no_folder_of_wheels_is_refused(
     monkeypatch.setenv("SLM_WHEELS", str(tmp_path / "nowhere"))
     with pytest.raises(StepError, match=r"SLM_WHEELS names .*nowhere, which is no folder: run"):
         wheels_folder()
+    monkeypatch.setenv("SLM_WHEELS", "none")
+    assert not wheels_folder().is_dir()
 
 
 @pytest.fixture
