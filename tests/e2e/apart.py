@@ -1,26 +1,20 @@
-"""Python programs of the tests beside the test: the emulator, and devices by the dozen.
-
-They run without measuring coverage: what is theirs is measured elsewhere, and fifty short-lived
-measurements would cost more than the story that they are part of.
-"""
+"""Python programs of the tests beside the test: the emulator, and devices by the dozen."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def unmeasured(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """An environment (this one without credentials) less coverage's part, for one thread."""
-    if environment is None:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
-    own = {k: v for k, v in environment.items() if not k.startswith("COV")}
+def environment() -> dict[str, str]:
+    """This environment without credentials, for one thread a process."""
+    own = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
     return {**own, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
 
 
@@ -31,7 +25,7 @@ def alive(
     """A device for every folder, ``python -m MODULE FOLDER ADDRESS``, until the context ends."""
     command = [sys.executable, "-m", module]
     processes = [
-        subprocess.Popen([*command, str(folder), address], cwd=folder.parent, env=unmeasured())
+        subprocess.Popen([*command, str(folder), address], cwd=folder.parent, env=environment())
         for folder in folders
     ]
     try:
