@@ -2,8 +2,8 @@
 
 Passed on from the runner's environment: how to find programs and temporary space, how many
 threads and which accelerator to use, Hugging Face's settings, certificates and proxies (a hub may
-lie behind them), ``SLM_WHEELS`` and ``SLM_LOGS``. ``AWS_*`` only where an endpoint is given.
-Nothing else. Without an endpoint the laptop's key signs in place of the account's.
+lie behind them), ``SLM_WHEELS``, ``SLM_LOGS`` and coverage's. ``AWS_*`` only where an endpoint is
+given. Nothing else. Without an endpoint the laptop's key signs in place of the account's.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ _PASSED_ON = (
     *("OMP_*", "MKL_*", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH"),
     *("HF_*", "SLM_WHEELS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    *("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"),
 )
 _OF_THIS_MACHINE = (
     *("PATH", "HOME", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "LD_LIBRARY_PATH"),
-    *("HF_HOME", "HF_*_CACHE", "SLM_WHEELS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
+    *("HF_HOME", "HF_*_CACHE", "SLM_WHEELS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "COVERAGE_*"),
     *("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE"),
 )
 """Paths that mean nothing in a container: passed on to processes only."""

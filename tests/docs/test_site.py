@@ -11,6 +11,8 @@ from types import ModuleType
 
 import pytest
 
+from tests.e2e.apart import unmeasured
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAM = REPOSITORY / "docs" / "build.py"
 
@@ -20,7 +22,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The whole site, as ``make docs`` builds it."""
     out = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, PROGRAM, out], capture_output=True, text=True, check=False
+        [sys.executable, PROGRAM, out],
+        env=unmeasured(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-5000:]
     return out

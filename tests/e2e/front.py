@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.e2e.apart import environment
+from tests.e2e.apart import unmeasured
 from tests.e2e.greengrass import Front, Greengrass
 from tests.moto_server import sign_digests_as_they_are
 
@@ -43,7 +43,7 @@ def running_apart(account: str, region: str) -> Iterator[str]:
         [sys.executable, "-m", "tests.e2e.front", account, region],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=environment(),
+        env=unmeasured(),
         text=True,
     )
     try:

@@ -28,7 +28,7 @@ from pipeline.definition import definition_json
 from pipeline.settings import Settings
 from tests.cdk.synthesized import synthesize
 from tests.e2e import language
-from tests.e2e.apart import alive
+from tests.e2e.apart import alive, unmeasured
 from tests.e2e.front import running_apart
 from tests.e2e.language import Row
 from tests.e2e.rules import Rules
@@ -75,10 +75,10 @@ class Loop:
         """An ``slm`` command in the account, and what it printed."""
         command = [sys.executable, "-m", "pipeline.cli", *map(str, words), *self.cloud.options]
         # wheels would be unpacked a hundred times; test_component.py installs them
-        own = {"SLM_HOME": str(self.folder / "home"), "SLM_WHEELS": "none", "OMP_NUM_THREADS": "1"}
+        own = {"SLM_HOME": str(self.folder / "home"), "SLM_WHEELS": "none"}
         done = subprocess.run(
             command,
-            env=environment(**own),
+            env=unmeasured(environment(**own)),
             capture_output=True,
             text=True,
             check=False,
